@@ -16,7 +16,6 @@
 #include "notify.h"
 #include "private_run.h"
 #include "rig.h"
-#include "u64map.h"
 
 static int setup(void **state)
 {
@@ -84,45 +83,7 @@ static void health(void **state)
 	}
 }
 
-/* --- maps of numbers, durations --- */
-
-static void u64map(void **state)
-{
-	enum { KEYS = 200 };
-	uint64_t naive[KEYS + 1] = { 0 }, value;
-	struct u64map n = { 0 };
-	uint32_t random = 1;
-	size_t count;
-
-	u64map_remove(&n, 5);
-	assert_false(u64map_get(&n, 5, &value));
-	for (int i = 0; i < 100000; i++) {
-		/* Neighbours in the table collide: keys whose hashes differ little. */
-		uint64_t key, k;
-
-		random = random * 1664525 + 1013904223;
-		k = 1 + (random >> 16) % KEYS;
-		key = k << 32;
-		if (random >> 8 & 1) {
-			assert_int_equal(u64map_set(&n, key, (uint64_t)i + 1), 0);
-			naive[k] = (uint64_t)i + 1;
-		} else {
-			u64map_remove(&n, key);
-			naive[k] = 0;
-		}
-		k = 1 + (random >> 4) % KEYS;
-		assert_int_equal(u64map_get(&n, k << 32, &value), naive[k] != 0);
-		if (naive[k])
-			assert_int_equal(value, naive[k]);
-	}
-	count = 0;
-	u64map_for_each(&n, pair) {
-		assert_int_equal(naive[pair->key >> 32], pair->value);
-		count++;
-	}
-	assert_int_equal(count, n.count);
-	u64map_free(&n);
-}
+/* --- durations --- */
 
 static void histograms(void **state)
 {
@@ -278,7 +239,6 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(notifications, fresh),
 		cmocka_unit_test(health),
-		cmocka_unit_test(u64map),
 		cmocka_unit_test(histograms),
 		cmocka_unit_test(problems),
 		cmocka_unit_test_setup(records, fresh),

@@ -7,46 +7,9 @@
 
 #include "cleanup.h"
 #include "endpoint.h"
-#include "keyset.h"
 #include "lock.h"
 #include "tables.h"
 #include "endpoint_policy.h"
-
-/* --- the set of keys --- */
-
-static void keyset_as_a_naive_one(void **state)
-{
-	enum { KEYS = 3000, OPERATIONS = 100000 };
-	static const size_t sizes[] = { 4, 8, 12, 16, 24 };
-	unsigned seed = 4;
-
-	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
-		struct keyset set = { .key_size = sizes[s] };
-		static bool naive[KEYS];
-		size_t count = 0;
-
-		memset(naive, 0, sizeof(naive));
-		assert_false(keyset_remove(&set, "no such key, in a set without room"));
-		for (int i = 0; i < OPERATIONS; i++) {
-			int n = rand_r(&seed) % KEYS;
-			uint32_t key[6] = { 0, 0, 0, 0, 0, 0 };
-
-			/* Keys differ at the end, as addresses do, and all zeros are a key too. */
-			key[sizes[s] / 4 - 1] = (uint32_t)n << 13;
-			if (rand_r(&seed) % 2) {
-				assert_int_equal(keyset_add(&set, key), !naive[n]);
-				count += !naive[n];
-				naive[n] = true;
-			} else {
-				assert_int_equal(keyset_remove(&set, key), naive[n]);
-				count -= naive[n];
-				naive[n] = false;
-			}
-			assert_int_equal(set.count, count);
-		}
-		keyset_free(&set);
-	}
-}
 
 /* --- tables --- */
 
@@ -732,7 +695,6 @@ static void nothing_is_loaded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keyset_as_a_naive_one),
 		LOADED(put_replace_delete),
 		LOADED(delete_absent_keys),
 		LOADED(refused_deletion_forgets_nothing),

@@ -8,14 +8,14 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "internal.h"
-#include "keyset.h"
+#include "hashmap.h"
 #include "lock.h"
 
 struct denylist {
 	int lock;
 	int tries[2], hits, state_fd; /* maps */
 	struct wr_deny_state state;
-	struct keyset present[2]; /* what is in the tries, once it has been read; key_size 0: not yet */
+	struct hashmap present[2]; /* what is in the tries, once it has been read; key_size 0: not yet */
 };
 #define DENYLIST_CLOSED { .lock = -1, .tries = { -1, -1 }, .hits = -1, .state_fd = -1 }
 
@@ -26,8 +26,8 @@ static void denylist_close(struct denylist *l)
 	closep(&l->hits);
 	closep(&l->state_fd);
 	closep(&l->lock);
-	keyset_free(&l->present[0]);
-	keyset_free(&l->present[1]);
+	hashmap_free(&l->present[0]);
+	hashmap_free(&l->present[1]);
 }
 #define _cleanup_denylist_ _cleanup_(denylist_close)
 
@@ -74,10 +74,10 @@ static int counter_make(struct denylist *l, struct err *err)
 	return 0;
 }
 
-/* Adds the key to the set; returns whether it was there. The kernel cannot look up an exact prefix (keyset.h). */
+/* Adds the key to the set; returns whether it was there. The kernel cannot look up an exact prefix (tables.c). */
 static int is_listed(struct denylist *l, const struct wr_prefix6 *key, bool v6, struct err *err)
 {
-	struct keyset *present = &l->present[v6];
+	struct hashmap *present = &l->present[v6];
 	struct wr_prefix6 other = { 0 };
 	bool first = !present->key_size;
 	int r = 0;
@@ -85,9 +85,9 @@ static int is_listed(struct denylist *l, const struct wr_prefix6 *key, bool v6, 
 	if (first)
 		present->key_size = v6 ? sizeof(struct wr_prefix6) : sizeof(struct wr_prefix4);
 	for (void *at = NULL; first && r >= 0 && bpf_map_get_next_key(l->tries[v6], at, &other) == 0; at = &other)
-		r = keyset_add(present, &other);
+		r = hashmap_put(present, &other, NULL);
 	if (r >= 0)
-		r = keyset_add(present, key);
+		r = hashmap_put(present, key, NULL);
 	return r < 0 ? err_errno(err, -r, "cannot read map %s", v6 ? "deny6" : "deny4") : !r;
 }
 

@@ -7,7 +7,7 @@
 
 #include "cleanup.h"
 #include "internal.h"
-#include "keyset.h"
+#include "hashmap.h"
 
 struct dp_table {
 	const struct dp_map *map;
@@ -15,7 +15,11 @@ struct dp_table {
 	int fd;		    /* what holds the elements */
 	uint32_t room;	    /* of that */
 	size_t max;	    /* elements that it is to have; 0: as many as it can */
-	struct keyset keys; /* what is in it */
+	/*
+	 * What is in it: the kernel has no exact lookup in an LPM trie (a lookup finds shorter prefixes too, and before
+	 * 6.13 an update ignores BPF_NOEXIST), and does not report a map's element count.
+	 */
+	struct hashmap keys;
 };
 
 static void table_closep(struct dp_table **table)
@@ -29,13 +33,13 @@ void dp_table_close(struct dp_table *table)
 		return;
 	closep(&table->outer);
 	closep(&table->fd);
-	keyset_free(&table->keys);
+	hashmap_free(&table->keys);
 	free(table);
 }
 
 static int learn_key(const void *key, const void *value, int cpus, void *arg)
 {
-	int r = keyset_add(arg, key);
+	int r = hashmap_put(arg, key, NULL);
 
 	return r < 0 ? r : 0;
 }
@@ -223,7 +227,7 @@ static int add_keys(struct dp_table *table, const void *keys, size_t count, uint
 {
 	*fresh_count = 0;
 	for (size_t i = 0; i < count; i++) {
-		int r = keyset_add(&table->keys, key_at(table, keys, i));
+		int r = hashmap_put(&table->keys, key_at(table, keys, i), NULL);
 
 		if (r < 0)
 			return err_errno(err, ENOMEM, "map %s", table->map->name);
@@ -237,7 +241,7 @@ static int add_keys(struct dp_table *table, const void *keys, size_t count, uint
 static void take_back(struct dp_table *table, const void *keys, const uint32_t *fresh, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		keyset_remove(&table->keys, key_at(table, keys, fresh[i]));
+		hashmap_remove(&table->keys, key_at(table, keys, fresh[i]));
 		bpf_map_delete_elem(table->fd, key_at(table, keys, fresh[i]));
 	}
 }
@@ -271,7 +275,7 @@ int dp_table_delete(struct dp_table *table, const void *keys, size_t count, stru
 	if (!present)
 		return err_errno(err, ENOMEM, "map %s", table->map->name);
 	for (size_t i = 0; i < count; i++) {
-		if (keyset_remove(&table->keys, key_at(table, keys, i)))
+		if (hashmap_remove(&table->keys, key_at(table, keys, i)))
 			memcpy(present + found++ * key_size, key_at(table, keys, i), key_size);
 	}
 	while (gone < found) {
@@ -288,7 +292,7 @@ int dp_table_delete(struct dp_table *table, const void *keys, size_t count, stru
 			continue;
 		}
 		for (; gone < found; gone++)
-			keyset_add(&table->keys, key_at(table, present, gone)); /* its slot is still free */
+			hashmap_put(&table->keys, key_at(table, present, gone), NULL); /* its slot is still free */
 		return err_errno(err, -r, "cannot delete from map %s", table->map->name);
 	}
 	return 0;

@@ -43,7 +43,7 @@ static int delete_rule_name(struct apply *a, uint32_t rule, struct err *err)
 
 static int delete_rule_names(struct apply *a, const struct policy_changes *changes, bool full, struct err *err)
 {
-	struct u64map named = { 0 };
+	struct hashmap named = { 0 };
 	_cleanup_free_ uint32_t *gone = calloc(a->rules.count + 1, sizeof(*gone));
 	size_t count = 0;
 	int ret = gone ? 0 : err_set(err, ENOMEM, "no memory for rules");
@@ -62,7 +62,7 @@ static int delete_rule_names(struct apply *a, const struct policy_changes *chang
 	}
 	for (size_t i = 0; i < count && ret == 0; i++)
 		ret = delete_rule_name(a, gone[i], err);
-	u64map_free(&named);
+	hashmap_free(&named);
 	return ret;
 }
 

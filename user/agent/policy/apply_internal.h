@@ -7,7 +7,7 @@
 
 #include "apply.h"
 #include "apply_content.h"
-#include "u64map.h"
+#include "hashmap.h"
 
 enum class_step {
 	STEP_KEEP, /* unchanged */
@@ -58,12 +58,12 @@ struct apply {
 	struct wr_policy_state state;
 	struct map_class **classes; /* in no order */
 	size_t class_count, class_room;
-	struct u64map by_key; /* key -> class_ref */
-	struct u64map by_number;
-	struct u64map identities;	  /* identity -> peer class, as in the maps */
-	struct u64map not_programmed;	  /* identities that did not fit */
-	struct u64map rules;		  /* rule -> hash of its text */
-	struct u64map unnamed;		  /* rules whose names did not fit */
+	struct hashmap by_key; /* key -> class_ref */
+	struct hashmap by_number;
+	struct hashmap identities;	  /* identity -> peer class, as in the maps */
+	struct hashmap not_programmed;	  /* identities that did not fit */
+	struct hashmap rules;		  /* rule -> hash of its text */
+	struct hashmap unnamed;		  /* rules whose names did not fit */
 	struct apply_endpoint *endpoints; /* by ifindex */
 	size_t endpoint_count, endpoint_room;
 	size_t stale_endpoints;
@@ -80,7 +80,7 @@ union class_ref {
 	struct map_class *class;
 };
 
-static inline struct map_class *class_by(const struct u64map *index, uint64_t number)
+static inline struct map_class *class_by(const struct hashmap *index, uint64_t number)
 {
 	union class_ref ref = { .class = NULL };
 

@@ -212,14 +212,14 @@ static uint64_t peer_of(const struct apply *a, uint64_t identity)
 }
 
 /* The identity which this one replaces at endpoints; 0: none, or several. */
-static uint64_t replaced_identity(const struct u64map *replaced, uint64_t identity)
+static uint64_t replaced_identity(const struct hashmap *replaced, uint64_t identity)
 {
 	uint64_t was;
 
 	return u64map_get(replaced, identity, &was) && was != SEVERAL ? was : 0;
 }
 
-static int find_replaced(const struct apply *a, struct u64map *replaced)
+static int find_replaced(const struct apply *a, struct hashmap *replaced)
 {
 	int ret = 0;
 
@@ -236,7 +236,7 @@ static int find_replaced(const struct apply *a, struct u64map *replaced)
 	return ret;
 }
 
-static void add_move(struct apply *a, struct plan *plan, const struct u64map *replaced, uint64_t identity, uint64_t to)
+static void add_move(struct apply *a, struct plan *plan, const struct hashmap *replaced, uint64_t identity, uint64_t to)
 {
 	uint64_t from = peer_of(a, identity), as_from = from;
 
@@ -251,7 +251,7 @@ static void add_move(struct apply *a, struct plan *plan, const struct u64map *re
 }
 
 /* Moves of identities that are not in the compiler's changes. */
-static void add_unnamed(struct apply *a, struct plan *plan, const struct u64map *replaced, const struct u64map *named,
+static void add_unnamed(struct apply *a, struct plan *plan, const struct hashmap *replaced, const struct hashmap *named,
 			bool full)
 {
 	/* A new identity that no selector matches is in no map; the identity which it replaces may be. */
@@ -274,7 +274,7 @@ static void add_unnamed(struct apply *a, struct plan *plan, const struct u64map 
 
 static int plan_identities(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
 {
-	struct u64map named = { 0 }, replaced = { 0 };
+	struct hashmap named = { 0 }, replaced = { 0 };
 	int ret = find_replaced(a, &replaced);
 	size_t max = changes->identity_count + replaced.count + (full ? a->identities.count : 0) +
 		     (a->freed ? a->not_programmed.count : 0);
@@ -290,8 +290,8 @@ static int plan_identities(struct apply *a, const struct policy_changes *changes
 	}
 	if (ret == 0)
 		add_unnamed(a, plan, &replaced, &named, full);
-	u64map_free(&named);
-	u64map_free(&replaced);
+	hashmap_free(&named);
+	hashmap_free(&replaced);
 	return ret;
 }
 

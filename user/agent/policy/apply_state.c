@@ -21,7 +21,7 @@ static void class_free(struct map_class *class)
 	free(class);
 }
 
-static int class_index(struct u64map *index, uint64_t number, struct map_class *class)
+static int class_index(struct hashmap *index, uint64_t number, struct map_class *class)
 {
 	union class_ref ref = { .class = class };
 
@@ -163,12 +163,12 @@ void apply_forget(struct apply *a)
 {
 	while (a->class_count)
 		class_remove(a, a->classes[a->class_count - 1]);
-	u64map_free(&a->by_key);
-	u64map_free(&a->by_number);
-	u64map_free(&a->identities);
-	u64map_free(&a->not_programmed);
-	u64map_free(&a->rules);
-	u64map_free(&a->unnamed);
+	hashmap_free(&a->by_key);
+	hashmap_free(&a->by_number);
+	hashmap_free(&a->identities);
+	hashmap_free(&a->not_programmed);
+	hashmap_free(&a->rules);
+	hashmap_free(&a->unnamed);
 	a->endpoint_count = 0;
 	a->freed = a->lacks_room = false;
 }

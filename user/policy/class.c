@@ -75,15 +75,11 @@ static struct class *class_new(struct policy *p, struct selection *s, uint64_t k
 	class->port_count = s->port_count;
 	s->ports = NULL;
 	class->count = s->count;
-	list_init(&class->sets);
-	list_init(&class->dirty);
-	list_init(&class->refused);
 	for (size_t i = 0; i < s->count; i++) {
 		struct class_member *m = &class->members[i];
 
 		m->netpol = s->v[i];
 		m->class = class;
-		list_init(&m->in_netpol);
 		list_append(&m->netpol->classes, &m->in_netpol);
 		list_mark(&p->check_netpols, &m->netpol->check);
 	}

@@ -18,25 +18,6 @@ struct policy *policy_new(const uint8_t key[POLICY_KEY_SIZE])
 	memcpy(p->key, key, POLICY_KEY_SIZE);
 	p->last_rule = WR_RULE_FIRST - 1;
 	policy_set_identity_bits(p, WR_ID_KIND_SHIFT);
-	list_init(&p->scopes);
-	list_init(&p->dirty_namespaces);
-	list_init(&p->idle_sets);
-	list_init(&p->rematch_sets);
-	list_init(&p->select_sets);
-	list_init(&p->dirty_identities);
-	list_init(&p->dirty_endpoints);
-	list_init(&p->dirty_pods);
-	list_init(&p->edited_netpols);
-	list_init(&p->check_netpols);
-	list_init(&p->dirty_classes);
-	list_init(&p->fresh_matchers);
-	list_init(&p->dead_matchers);
-	list_init(&p->touched_peers);
-	list_init(&p->changed_rules);
-	list_init(&p->touched_matchers);
-	list_init(&p->refused_netpols);
-	list_init(&p->refused_classes);
-	list_init(&p->oversized_pods);
 	bounds_init(p);
 	return p;
 }
@@ -209,12 +190,11 @@ static int build_or_defer(struct policy *p, struct class *class, struct list *de
 
 static int build_classes(struct policy *p)
 {
-	struct list deferred;
+	struct list deferred = { 0 };
 	struct class *class;
 	uint64_t work = 0;
 	int r = 0;
 
-	list_init(&deferred);
 	/* Again only after something was freed: otherwise this would not end. */
 	do {
 		list_each(class, &p->refused_classes, refused) {

@@ -83,15 +83,6 @@ struct labelset *labelset_get(struct policy *p, struct ns *ns, const struct labe
 	set->refs = 1;
 	set->ns = ns;
 	ns->refs++;
-	list_init(&set->in_ns);
-	list_init(&set->in_local);
-	list_init(&set->in_identity);
-	list_init(&set->in_peer);
-	list_init(&set->in_class);
-	list_init(&set->endpoints);
-	list_init(&set->pods);
-	list_init(&set->rematch);
-	list_init(&set->select);
 	table_add(&p->sets, &set->by_text, hash);
 	return set;
 }
@@ -150,8 +141,6 @@ static struct identity *identity_get(struct policy *p, uint64_t number)
 	if (!identity)
 		return NULL;
 	identity->reported_peer = WR_PEER_NONE;
-	list_init(&identity->sets);
-	list_init(&identity->dirty);
 	table_add(&p->identities, &identity->by_number, number);
 	return identity;
 }

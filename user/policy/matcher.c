@@ -92,13 +92,6 @@ static struct matcher *matcher_new(struct policy *p, struct scope *scope, const 
 
 	if (!m)
 		return NULL;
-	list_init(&m->in_scope);
-	list_init(&m->in_unanchored);
-	list_init(&m->fresh);
-	list_init(&m->dead);
-	list_init(&m->touched);
-	list_init(&m->terms);
-	list_init(&m->peers);
 	m->scope = scope;
 	scope->refs++;
 	if (port) {

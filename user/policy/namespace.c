@@ -36,10 +36,6 @@ struct ns *ns_get(struct policy *p, const char *name)
 		if (!ns)
 			return NULL;
 		memcpy(ns->name, name, strlen(name) + 1);
-		list_init(&ns->netpols);
-		list_init(&ns->sets);
-		list_init(&ns->local_sets);
-		list_init(&ns->dirty);
 		list_append(&p->dirty_namespaces, &ns->dirty);
 		table_add(&p->namespaces, &ns->by_name, names_hash(p, name, ""));
 	}

@@ -32,11 +32,6 @@ static struct netpol *netpol_get(struct policy *p, const char *namespace, const 
 		return NULL;
 	}
 	memcpy(netpol->name, name, strlen(name) + 1);
-	list_init(&netpol->in_ns);
-	list_init(&netpol->edited);
-	list_init(&netpol->check);
-	list_init(&netpol->classes);
-	list_init(&netpol->refused);
 	list_append(&netpol->ns->netpols, &netpol->in_ns);
 	table_add(&p->netpols, &netpol->by_name, names_hash(p, namespace, name));
 	return netpol;

@@ -26,15 +26,12 @@ static struct peer_class *peer_class_new(struct policy *p, const struct matches 
 		return NULL;
 	peer->number = number;
 	peer->count = members->count;
-	list_init(&peer->sets);
-	list_init(&peer->touched);
 	for (size_t i = 0; i < members->count; i++) {
 		struct peer_member *m = &peer->members[i];
 
 		m->matcher = members->v[i].matcher;
 		m->port = members->v[i].port;
 		m->peer = peer;
-		list_init(&m->in_matcher);
 		list_append(&m->matcher->peers, &m->in_matcher);
 		m->matcher->peer_count++;
 	}
@@ -228,7 +225,7 @@ static bool are_few(const struct list *list)
 {
 	size_t count = 0;
 
-	for (const struct list *e = list->next; e != list && count <= FEW; e = e->next)
+	for (const struct list *e = list_next(list); e != list && count <= FEW; e = e->next)
 		count++;
 	return count <= FEW;
 }

@@ -34,10 +34,6 @@ static struct pod *pod_get(struct policy *p, const char *namespace, const char *
 		return NULL;
 	}
 	memcpy(pod->name, name, strlen(name) + 1);
-	list_init(&pod->endpoints);
-	list_init(&pod->in_set);
-	list_init(&pod->oversized);
-	list_init(&pod->dirty);
 	table_add(&p->pods, &pod->by_name, names_hash(p, namespace, name));
 	return pod;
 }
@@ -132,9 +128,6 @@ static struct endpoint *endpoint_new(struct policy *p, uint32_t ifindex)
 	if (!ep)
 		return NULL;
 	ep->ifindex = ifindex;
-	list_init(&ep->in_pod);
-	list_init(&ep->in_set);
-	list_init(&ep->dirty);
 	table_add(&p->endpoints, &ep->by_ifindex, ifindex);
 	list_append(&p->dirty_endpoints, &ep->dirty);
 	return ep;

@@ -27,7 +27,6 @@ static struct rule *rule_new(struct policy *p, uint32_t number, const char *text
 		return NULL;
 	memcpy(rule->text, text, strlen(text) + 1);
 	rule->number = number;
-	list_init(&rule->changed);
 	list_append(&p->changed_rules, &rule->changed);
 	table_add(&p->rules, &rule->by_text, siphash24(p->key, text, strlen(text)));
 	return rule;

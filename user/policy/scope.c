@@ -112,9 +112,6 @@ struct scope *scope_get(struct policy *p, struct ns *own, const struct selector 
 	if (!scope)
 		return NULL;
 	scope->refs = 1;
-	list_init(&scope->matchers);
-	list_init(&scope->unanchored);
-	list_init(&scope->in_scopes);
 	table_add(&p->scope_table, &scope->by_hash, hash);
 	if (scope_fill(p, scope, own, selector) < 0) {
 		scope_put(p, scope);

@@ -249,7 +249,6 @@ static void terms_link(struct netpol *netpol)
 	for (size_t i = 0; i < netpol->term_count; i++) {
 		struct term *term = &netpol->terms[i];
 
-		list_init(&term->in_matcher);
 		if (term->matcher)
 			list_append(&term->matcher->terms, &term->in_matcher);
 	}
@@ -283,8 +282,6 @@ static int netpol_compile(struct policy *p, struct netpol *netpol)
 	if (refused && netpol->problem)
 		return 0;
 	if (all_terms(&t) < 0) {
-		for (size_t i = 0; i < t.count; i++)
-			list_init(&t.v[i].in_matcher);
 		terms_free(p, t.v, t.count);
 		return -ENOMEM;
 	}

@@ -47,7 +47,6 @@ static void connection_shutdown(struct http *http, struct connection *c)
 	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	shutdown(c->fd, SHUT_RDWR);
 	list_remove(&c->in_http);
-	list_init(&c->in_http);
 	http->count--;
 }
 
@@ -115,7 +114,6 @@ static void connection_begin(struct http *http, struct MHD_Connection *connectio
 	c->deadline = uv_now(http->deadline.loop) + HTTP_DEADLINE_MS;
 	if (http->count == HTTP_CONNECTIONS_MAX)
 		connection_shutdown(http, connection_to_displace(http));
-	list_init(&c->in_http);
 	list_append(&http->connections, &c->in_http);
 	http->count++;
 	if (!uv_is_active((uv_handle_t *)&http->deadline))
@@ -291,7 +289,6 @@ int http_open(uv_loop_t *loop, const char *option, const char *address, const st
 	http->pages = pages;
 	http->arg = arg;
 	http->path = path;
-	list_init(&http->connections);
 	uv_timer_init(loop, &http->timer);
 	uv_timer_init(loop, &http->deadline);
 	uv_poll_init(loop, &http->ready, MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);

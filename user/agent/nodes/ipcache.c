@@ -115,9 +115,6 @@ static struct entry *entry_get(struct ipcache *c, const struct ip *ip)
 		return NULL;
 	e->ip = *ip;
 	e->written = WR_ID_UNKNOWN;
-	list_init(&e->claims);
-	list_init(&e->dirty);
-	list_init(&e->disputed);
 	table_add(&c->entries, &e->by_ip, ip_hash(c, ip));
 	return e;
 }
@@ -247,7 +244,6 @@ static struct remote_node *remote_node_get(struct ipcache *c, const char *name)
 	if (!node)
 		return NULL;
 	memcpy(node->name, name, size);
-	list_init(&node->pods);
 	table_add(&c->remote_nodes, &node->by_name, node_hash(c, name));
 	return node;
 }
@@ -336,12 +332,8 @@ static struct remote_pod *pod_new(struct ipcache *c, const char *namespace, cons
 	memcpy(pod->text, namespace, space);
 	memcpy(pod->text + space, name, length);
 	pod->name = pod->text + space;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2; i++)
 		pod->claims[i].pod = pod;
-		list_init(&pod->claims[i].in_entry);
-	}
-	list_init(&pod->in_node);
-	list_init(&pod->refused);
 	table_add(&c->pods, &pod->by_name, pod_hash(c, namespace, name));
 	return pod;
 }
@@ -620,9 +612,6 @@ struct ipcache *ipcache_new(const struct ipcache_ops *ops, void *arg)
 		return NULL;
 	c->ops = ops;
 	c->arg = arg;
-	list_init(&c->dirty);
-	list_init(&c->disputed);
-	list_init(&c->refused);
 	if (getrandom(c->key, sizeof(c->key), 0) == sizeof(c->key))
 		return c;
 	free(c);

@@ -417,12 +417,6 @@ struct balancer *balancer_new(const struct balancer_ops *ops, void *arg, const c
 	b->ops = ops;
 	b->arg = arg;
 	b->node_name = node_name;
-	list_init(&b->dirty);
-	list_init(&b->failed);
-	list_init(&b->stale);
-	list_init(&b->undeleted);
-	list_init(&b->busy);
-	list_init(&b->problems);
 	return b;
 }
 

@@ -88,8 +88,6 @@ static struct frontend *frontend_new(struct balancer *b, const struct ip *ip, ui
 	f->ip = *ip;
 	f->port = port;
 	f->protocol = protocol;
-	list_init(&f->of_service);
-	list_init(&f->stale);
 	table_add(&b->frontends, &f->by_key, frontend_hash(b, ip, port, protocol));
 	return f;
 }

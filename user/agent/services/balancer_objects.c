@@ -40,9 +40,6 @@ static struct service_namespace *namespace_get(struct balancer *b, const char *n
 		free(t);
 		return NULL;
 	}
-	list_init(&t->services);
-	list_init(&t->queue);
-	list_init(&t->busy);
 	table_add(&b->namespaces, &t->by_name, hash);
 	return t;
 }
@@ -94,13 +91,6 @@ static struct service *service_get(struct balancer *b, const char *namespace, co
 		return NULL;
 	}
 	s->namespace = t;
-	list_init(&s->of_namespace);
-	list_init(&s->dirty);
-	list_init(&s->queued);
-	list_init(&s->failed);
-	list_init(&s->problems);
-	list_init(&s->slices);
-	list_init(&s->frontends);
 	list_append(&t->services, &s->of_namespace);
 	table_add(&b->services, &s->by_name, name_hash(b, namespace, name));
 	return s;
@@ -159,15 +149,15 @@ static bool is_small(const struct service *s)
 
 void service_queue(struct balancer *b, struct service *s)
 {
-	const bool first = is_small(s);
-
 	writing_stop(s);
-	list_mark(first ? s->namespace->queue.next : &s->namespace->queue, &s->queued);
-	if (first)
-		list_append(b->busy.next == &s->namespace->busy ? s->namespace->busy.next : b->busy.next,
-			    &s->namespace->busy);
-	else
+	if (!is_small(s)) {
+		list_mark(&s->namespace->queue, &s->queued);
 		list_mark(&b->busy, &s->namespace->busy);
+		return;
+	}
+	if (list_empty(&s->queued))
+		list_prepend(&s->namespace->queue, &s->queued);
+	list_prepend(&b->busy, &s->namespace->busy);
 }
 
 static void service_changed(struct balancer *b, struct service *s)
@@ -303,7 +293,6 @@ static struct slice *slice_new(const struct balancer *b, struct slice_object *ob
 	slice->ports = take_ptr(object->ports);
 	slice->port_count = object->port_count;
 	object->port_count = 0;
-	list_init(&slice->of_service);
 	return slice;
 }
 

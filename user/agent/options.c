@@ -63,7 +63,7 @@ const char *tunnel_key_mode_name(enum tunnel_key_mode mode)
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
-enum type { FLAG, TEXT, COUNT, FLOWS, CHOICE };
+enum type { FLAG, TEXT, COUNT, CHOICE };
 
 struct setting {
 	const char *name;  /* without the dashes */
@@ -72,6 +72,7 @@ struct setting {
 	size_t field; /* offset in struct options */
 	const char *summary; /* lines */
 	const struct choice *choices;
+	size_t min, max;		 /* of a count: or auto, which is 0; zeros: from 1 */
 	bool (*valid)(const char *text); /* of a text; NULL: any is valid */
 	const char *invalid;		 /* the message otherwise */
 	unsigned commands;
@@ -163,9 +164,10 @@ static const struct setting settings[] = {
 	  "(default: " METRICS_ADDRESS ")" },
 	{ "max-policy-entries", "N", COUNT, FIELD(max_policy_entries, size_t),
 	  "maximum number of entries in the policy map" },
-	{ "ct-entries", "N", FLOWS, FIELD(ct_entries, size_t),
+	{ "ct-entries", "N", COUNT, FIELD(ct_entries, size_t),
 	  "maximum number of established flows of each family, or auto (default): by the machine's\n"
-	  "memory, or as loaded; to change a loaded size, run `warren node down` first" },
+	  "memory, or as loaded; to change a loaded size, run `warren node down` first",
+	  .min = NODE_CT_ENTRIES_MIN, .max = NODE_CT_ENTRIES_MAX },
 	{ "host", "DIR", TEXT, FIELD(host, char *),
 	  "prepare: the host's root directory, to find the API server of its kubelet",
 	  .commands = FOR_PREPARE },
@@ -205,23 +207,16 @@ void options_help(FILE *f)
 
 static int set_count(const struct setting *s, const char *text, size_t *field, struct err *err)
 {
-	uint64_t number;
-
-	if (number_parse(text, SIZE_MAX, &number) < 0 || number == 0)
-		return err_set(err, EINVAL, "--%s %s: not a number from 1", s->name, text);
-	*field = number;
-	return 0;
-}
-
-static int set_flows(const struct setting *s, const char *text, size_t *field, struct err *err)
-{
 	uint64_t number = 0;
 
-	if (strcmp(text, "auto") != 0 &&
-	    (number_parse(text, NODE_CT_ENTRIES_MAX, &number) < 0 || number < NODE_CT_ENTRIES_MIN))
-		return err_set(err, EINVAL, "--%s %s: not auto, nor a number from %d to %d", s->name, text,
-			       NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX);
-	*field = number;
+	if (s->max && strcmp(text, "auto") == 0)
+		*field = 0;
+	else if (number_parse(text, s->max ?: SIZE_MAX, &number) == 0 && number >= (s->min ?: 1))
+		*field = number;
+	else if (s->max)
+		return err_set(err, EINVAL, "--%s %s: not auto, nor a number from %zu to %zu", s->name, text, s->min, s->max);
+	else
+		return err_set(err, EINVAL, "--%s %s: not a number from 1", s->name, text);
 	return 0;
 }
 
@@ -261,8 +256,6 @@ static int set(struct options *options, const struct setting *s, const char *tex
 		return 0;
 	case COUNT:
 		return set_count(s, text, field, err);
-	case FLOWS:
-		return set_flows(s, text, field, err);
 	case CHOICE:
 		return set_choice(s, text, field, err);
 	}

@@ -14,6 +14,12 @@
 #define SERVICES_RETRY_MS 5000
 #define RUNS_MAX 3 /* further runs in a row: removals may have made room for denied classes */
 
+/* Calls its function once (reconcile_open()). */
+static void timer_set(uv_timer_t *timer, uint64_t ms)
+{
+	uv_timer_start(timer, timer->timer_cb, ms, 0);
+}
+
 void reconcile_schedule(struct agent *agent)
 {
 	agent->reconcile.dirty = true;
@@ -37,7 +43,7 @@ static void reconcile_failed(struct agent *agent, const struct err *err)
 	}
 	agent->reconcile.retries++;
 	agent->reconcile.dirty = false; /* until the timer expires */
-	uv_timer_start(&agent->reconcile.retry, agent->reconcile.retry.timer_cb, pause < RETRY_MS_MAX ? pause : RETRY_MS_MAX, 0);
+	timer_set(&agent->reconcile.retry, pause < RETRY_MS_MAX ? pause : RETRY_MS_MAX);
 }
 
 static int compile(struct agent *agent, struct policy_changes *changes, struct err *err)
@@ -151,7 +157,7 @@ static void on_identities(void *arg, const struct policy_changes *changes, bool 
 		return;
 	log_err(LOG_ERROR, &err);
 	agent->reconcile.ipcache_stale = true;
-	uv_timer_start(&agent->reconcile.cluster_retry, agent->reconcile.cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
+	timer_set(&agent->reconcile.cluster_retry, CLUSTER_RETRY_MS);
 }
 
 static void report_addresses(struct agent *agent)
@@ -187,14 +193,14 @@ static void retry_later(struct agent *agent, unsigned ms)
 {
 	agent->reconcile.full = agent->reconcile.dirty = true;
 	if (ms)
-		uv_timer_start(&agent->reconcile.retry, agent->reconcile.retry.timer_cb, ms, 0);
+		timer_set(&agent->reconcile.retry, ms);
 }
 
 /* Continues in the next loop iteration: pending requests are answered first. */
 static void continue_soon(struct agent *agent)
 {
 	agent->reconcile.dirty = true;
-	uv_timer_start(&agent->reconcile.retry, agent->reconcile.retry.timer_cb, 0, 0);
+	timer_set(&agent->reconcile.retry, 0);
 }
 
 static void reconcile_policy(struct agent *agent)
@@ -257,14 +263,14 @@ static void reconcile_cluster(struct agent *agent)
 	int ret = cluster_run(agent->cluster, &err);
 
 	if (ret < 0) {
-		uv_timer_start(&agent->reconcile.cluster_retry, agent->reconcile.cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
+		timer_set(&agent->reconcile.cluster_retry, CLUSTER_RETRY_MS);
 		if (strcmp(agent->reconcile.cluster_failure, err.msg) != 0)
 			log_err(ret == -EAGAIN ? LOG_WARN : LOG_ERROR, &err);
 	} else if (agent->reconcile.cluster_failure[0]) {
 		log_info("writing the maps of other nodes succeeds again");
 	}
 	if (ret == 0 && cluster_pods_left(agent->cluster))
-		uv_timer_start(&agent->reconcile.cluster_retry, agent->reconcile.cluster_retry.timer_cb, PODS_RETRY_MS, 0);
+		timer_set(&agent->reconcile.cluster_retry, PODS_RETRY_MS);
 	memcpy(agent->reconcile.cluster_failure, err.msg, sizeof(err.msg));
 	if (ret == 0)
 		agent->reconcile.cluster_failure[0] = '\0';
@@ -309,13 +315,13 @@ static void reconcile_services(struct agent *agent)
 	int ret = balancer_run(agent->balancer, &err);
 
 	if (ret == 0 && balancer_pending(agent->balancer)) {
-		uv_timer_start(&agent->reconcile.services_more, on_services_more, 0, 0);
+		timer_set(&agent->reconcile.services_more, 0);
 		return;
 	}
 	report_services(agent, ret < 0 ? &err : NULL);
 	/* Restarting it in every iteration would postpone it for ever while other Services change. */
 	if (ret < 0 && !uv_is_active((uv_handle_t *)&agent->reconcile.services_retry))
-		uv_timer_start(&agent->reconcile.services_retry, agent->reconcile.services_retry.timer_cb, SERVICES_RETRY_MS, 0);
+		timer_set(&agent->reconcile.services_retry, SERVICES_RETRY_MS);
 }
 
 static void on_services_retry(uv_timer_t *timer)
@@ -341,7 +347,7 @@ void reconcile(struct agent *agent)
 	/* Not in every iteration: it would postpone the timer, and log again. */
 	if (own < 0 && !uv_is_active((uv_handle_t *)&agent->reconcile.cluster_retry)) {
 		log_err(LOG_ERROR, &err);
-		uv_timer_start(&agent->reconcile.cluster_retry, agent->reconcile.cluster_retry.timer_cb, CLUSTER_RETRY_MS, 0);
+		timer_set(&agent->reconcile.cluster_retry, CLUSTER_RETRY_MS);
 	}
 	if (own > 0) {
 		agent->reconcile.full = true;
@@ -384,20 +390,21 @@ int reconcile_seed(struct agent *agent, struct err *err)
 	return ret == -ENOMEM ? err_set(err, ENOMEM, "no memory for rules") : ret;
 }
 
+static void timer_open(struct agent *agent, uv_timer_t *timer, uv_timer_cb fn)
+{
+	uv_timer_init(&agent->loop, timer);
+	timer->data = agent;
+	timer->timer_cb = fn;
+}
+
 int reconcile_open(struct agent *agent, struct err *err)
 {
 	int ret;
 
-	uv_timer_init(&agent->loop, &agent->reconcile.retry);
-	agent->reconcile.retry.data = agent;
-	agent->reconcile.retry.timer_cb = on_retry;
-	uv_timer_init(&agent->loop, &agent->reconcile.cluster_retry);
-	agent->reconcile.cluster_retry.data = agent;
-	agent->reconcile.cluster_retry.timer_cb = on_cluster_retry;
-	uv_timer_init(&agent->loop, &agent->reconcile.services_more);
-	uv_timer_init(&agent->loop, &agent->reconcile.services_retry);
-	agent->reconcile.services_retry.data = agent;
-	agent->reconcile.services_retry.timer_cb = on_services_retry;
+	timer_open(agent, &agent->reconcile.retry, on_retry);
+	timer_open(agent, &agent->reconcile.cluster_retry, on_cluster_retry);
+	timer_open(agent, &agent->reconcile.services_more, on_services_more);
+	timer_open(agent, &agent->reconcile.services_retry, on_services_retry);
 	agent->reconcile.full = true;
 	apply_on_identities(agent->apply, on_identities, agent);
 	ret = load_all(agent, err);

@@ -8,9 +8,9 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "file.h"
 #include "json.h"
 #include "paths.h"
@@ -39,23 +39,15 @@ static int start(const char *path, pid_t *pid, int *out, struct err *err)
 	return ret ? err_errno(err, ret, "cannot run %s", path) : 0;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* Reads up to the end, with limits of time and size. */
 static ssize_t read_output(int fd, char output[OUTPUT_MAX])
 {
-	int64_t until = now_ms() + TIMEOUT_MS;
+	const uint64_t until = clock_ns(CLOCK_MONOTONIC) + TIMEOUT_MS * NS_PER_MS;
 	size_t used = 0;
 
 	while (used < OUTPUT_MAX) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		int64_t left = until - now_ms();
+		const int64_t left = (int64_t)(until - clock_ns(CLOCK_MONOTONIC)) / (int64_t)NS_PER_MS;
 		ssize_t n;
 
 		if (left <= 0 || poll(&p, 1, (int)left) == 0)

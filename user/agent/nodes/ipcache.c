@@ -72,16 +72,8 @@ static uint64_t ip_hash(const struct ipcache *c, const struct ip *ip)
 	return siphash_end(&h);
 }
 
-static uint64_t node_hash(const struct ipcache *c, const char *name)
-{
-	struct siphash h;
-
-	siphash_begin(&h, c->key);
-	siphash_string(&h, name);
-	return siphash_end(&h);
-}
-
-static uint64_t pod_hash(const struct ipcache *c, const char *namespace, const char *name)
+/* Of a pod; of a node, whose namespace is "". */
+static uint64_t name_hash(const struct ipcache *c, const char *namespace, const char *name)
 {
 	struct siphash h;
 
@@ -226,7 +218,7 @@ static struct remote_node *remote_node_find(const struct ipcache *c, const char 
 {
 	struct remote_node *node;
 
-	table_each_hash(node, &c->remote_nodes, node_hash(c, name), by_name) {
+	table_each_hash(node, &c->remote_nodes, name_hash(c, "", name), by_name) {
 		if (strcmp(node->name, name) == 0)
 			return node;
 	}
@@ -244,7 +236,7 @@ static struct remote_node *remote_node_get(struct ipcache *c, const char *name)
 	if (!node)
 		return NULL;
 	memcpy(node->name, name, size);
-	table_add(&c->remote_nodes, &node->by_name, node_hash(c, name));
+	table_add(&c->remote_nodes, &node->by_name, name_hash(c, "", name));
 	return node;
 }
 
@@ -315,7 +307,7 @@ static struct remote_pod *pod_find(const struct ipcache *c, const char *namespac
 {
 	struct remote_pod *pod;
 
-	table_each_hash(pod, &c->pods, pod_hash(c, namespace, name), by_name) {
+	table_each_hash(pod, &c->pods, name_hash(c, namespace, name), by_name) {
 		if (strcmp(pod->text, namespace) == 0 && strcmp(pod->name, name) == 0)
 			return pod;
 	}
@@ -334,7 +326,7 @@ static struct remote_pod *pod_new(struct ipcache *c, const char *namespace, cons
 	pod->name = pod->text + space;
 	for (int i = 0; i < 2; i++)
 		pod->claims[i].pod = pod;
-	table_add(&c->pods, &pod->by_name, pod_hash(c, namespace, name));
+	table_add(&c->pods, &pod->by_name, name_hash(c, namespace, name));
 	return pod;
 }
 

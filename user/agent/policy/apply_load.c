@@ -5,6 +5,37 @@
 #include <errno.h>
 #include <string.h>
 
+/* --- rules --- */
+
+struct each_rule {
+	int (*fn)(uint32_t rule, const char *text, void *arg);
+	void *arg;
+};
+
+static int on_rule(const void *key, const void *value, void *arg)
+{
+	const struct each_rule *each = arg;
+	char text[WR_RULE_TEXT];
+
+	memcpy(text, value, sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	return each->fn(*(const uint32_t *)key, text, each->arg);
+}
+
+int apply_each_rule(struct apply *a, int (*fn)(uint32_t rule, const char *text, void *arg), void *arg, struct err *err)
+{
+	return a->ops->each(a->arg, APPLY_RULES, on_rule, &(struct each_rule){ fn, arg }, err);
+}
+
+static int load_rule(uint32_t rule, const char *text, void *arg)
+{
+	struct apply *a = arg;
+
+	return u64map_set(&a->rules, rule, text_hash(text));
+}
+
+/* --- the rest --- */
+
 static struct map_class *class_get(struct apply *a, uint32_t number)
 {
 	struct map_class *class = class_by(&a->by_number, number);
@@ -64,16 +95,6 @@ static int load_identity(const void *key, const void *value, void *arg)
 	return u64map_set(&a->identities, *(const uint64_t *)key, ((const struct wr_peer *)value)->peer);
 }
 
-static int load_rule(const void *key, const void *value, void *arg)
-{
-	struct apply *a = arg;
-	char text[WR_RULE_TEXT];
-
-	memcpy(text, value, sizeof(text));
-	text[sizeof(text) - 1] = '\0';
-	return u64map_set(&a->rules, *(const uint32_t *)key, text_hash(text));
-}
-
 static int load_endpoint(const struct dp_endpoint_policy *policy, void *arg)
 {
 	struct apply_endpoint *ep = endpoint_add(arg, policy->ifindex);
@@ -88,9 +109,9 @@ static int load_endpoint(const struct dp_endpoint_policy *policy, void *arg)
 
 int apply_load(struct apply *a, struct err *err)
 {
-	static int (*const load[APPLY_TABLES])(const void *key, const void *value, void *arg) = {
+	static int (*const load[APPLY_RULES])(const void *key, const void *value, void *arg) = {
 		[APPLY_POLICY] = load_entry, [APPLY_CLASSES] = load_class,	 [APPLY_CIDRS4] = load_cidr4,
-		[APPLY_CIDRS6] = load_cidr6, [APPLY_IDENTITIES] = load_identity, [APPLY_RULES] = load_rule,
+		[APPLY_CIDRS6] = load_cidr6, [APPLY_IDENTITIES] = load_identity,
 	};
 	uint32_t invalid = a->state.policies_invalid;
 	int ret = a->ops->state_get(a->arg, &a->state, err);
@@ -98,8 +119,10 @@ int apply_load(struct apply *a, struct err *err)
 	a->state.policies_invalid = invalid;
 	a->interrupted = a->state.revision && !a->state.applied_ns;
 	apply_forget(a);
-	for (int t = 0; t < APPLY_TABLES && ret == 0; t++)
+	for (int t = 0; t < APPLY_RULES && ret == 0; t++)
 		ret = a->ops->each(a->arg, t, load[t], a, err);
+	if (ret == 0)
+		ret = apply_each_rule(a, load_rule, a, err);
 	if (ret == 0)
 		ret = a->ops->each_endpoint(a->arg, load_endpoint, a, err);
 	if (ret == -ENOMEM)
@@ -109,24 +132,4 @@ int apply_load(struct apply *a, struct err *err)
 		cidrs_sort(&a->classes[i]->content.cidrs);
 	}
 	return ret;
-}
-
-struct seed {
-	int (*fn)(uint32_t rule, const char *text, void *arg);
-	void *arg;
-};
-
-static int seed_rule(const void *key, const void *value, void *arg)
-{
-	struct seed *seed = arg;
-	char text[WR_RULE_TEXT];
-
-	memcpy(text, value, sizeof(text));
-	text[sizeof(text) - 1] = '\0';
-	return seed->fn(*(const uint32_t *)key, text, seed->arg);
-}
-
-int apply_each_rule(struct apply *a, int (*fn)(uint32_t rule, const char *text, void *arg), void *arg, struct err *err)
-{
-	return a->ops->each(a->arg, APPLY_RULES, seed_rule, &(struct seed){ fn, arg }, err);
 }

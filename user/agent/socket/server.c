@@ -12,6 +12,7 @@
 #include "agent.h"
 #include "agent_socket.h"
 #include "file.h"
+#include "list.h"
 #include "paths.h"
 #include "request.h"
 
@@ -21,7 +22,7 @@
 #define LONG_REPLY (128 << 10) /* bytes: after larger ones, memory is returned to the system */
 
 struct client {
-	struct client *next;
+	struct list in_server; /* oldest first */
 	struct server *server;
 	uv_pipe_t pipe;
 	uv_timer_t timer;
@@ -38,7 +39,7 @@ struct client {
 struct server {
 	struct agent *agent;
 	uv_pipe_t listener;
-	struct client *clients;
+	struct list clients;
 	size_t count;
 };
 
@@ -60,13 +61,9 @@ static void client_free(uv_handle_t *handle)
 
 static void client_close(struct client *client)
 {
-	struct client **at = &client->server->clients;
-
 	if (uv_is_closing((uv_handle_t *)&client->pipe))
 		return;
-	while (*at != client)
-		at = &(*at)->next;
-	*at = client->next;
+	list_remove(&client->in_server);
 	client->server->count--;
 	uv_close((uv_handle_t *)&client->pipe, client_free);
 	uv_close((uv_handle_t *)&client->timer, client_free);
@@ -134,40 +131,30 @@ static void check_endpoint(struct client *client, bool last)
 		reply_timed_out(client, &err);
 }
 
+static json_t *(*const answers[])(struct agent *agent) = {
+	[REQUEST_IDENTITIES] = answer_identities,
+	[REQUEST_POLICIES] = answer_policies,
+	[REQUEST_NODES] = answer_nodes,
+	[REQUEST_PODS] = answer_pods,
+	[REQUEST_SERVICES] = answer_services,
+	[REQUEST_STATUS] = answer_status,
+};
+
 static void serve(struct client *client)
 {
-	struct agent *agent = client->server->agent;
 	struct err err;
 
 	if (request_parse(client->in, client->used, &client->request, &err) < 0) {
 		reply_error(client, &err);
 		return;
 	}
-	switch (client->request.method) {
-	case REQUEST_ENDPOINT:
-		uv_timer_start(&client->timer, on_timeout,
-			       client->request.wait_ms < WAIT_MS_MAX ? client->request.wait_ms : WAIT_MS_MAX, 0);
-		check_endpoint(client, false);
-		return;
-	case REQUEST_IDENTITIES:
-		reply(client, answer_identities(agent));
-		return;
-	case REQUEST_POLICIES:
-		reply(client, answer_policies(agent));
-		return;
-	case REQUEST_NODES:
-		reply(client, answer_nodes(agent));
-		return;
-	case REQUEST_PODS:
-		reply(client, answer_pods(agent));
-		return;
-	case REQUEST_SERVICES:
-		reply(client, answer_services(agent));
-		return;
-	case REQUEST_STATUS:
-		reply(client, answer_status(agent));
+	if (client->request.method != REQUEST_ENDPOINT) {
+		reply(client, answers[client->request.method](client->server->agent));
 		return;
 	}
+	uv_timer_start(&client->timer, on_timeout,
+		       client->request.wait_ms < WAIT_MS_MAX ? client->request.wait_ms : WAIT_MS_MAX, 0);
+	check_endpoint(client, false);
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -182,8 +169,9 @@ static void on_timeout(uv_timer_t *timer)
 
 void server_applied(struct server *server)
 {
-	for (struct client *client = server->clients, *next; client; client = next) {
-		next = client->next;
+	struct client *client, *after;
+
+	list_each_safe(client, after, &server->clients, in_server) {
 		if (client->waiting)
 			check_endpoint(client, false);
 	}
@@ -245,16 +233,16 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	}
 }
 
-/* The oldest client that does not wait for an endpoint; NULL: all do. The list is newest first. */
+/* The oldest client that does not wait for an endpoint; NULL: all do. */
 static struct client *client_to_close(const struct server *server)
 {
-	struct client *oldest = NULL;
+	struct client *client;
 
-	for (struct client *client = server->clients; client; client = client->next) {
+	list_each(client, &server->clients, in_server) {
 		if (!client->waiting)
-			oldest = client;
+			return client;
 	}
-	return oldest;
+	return NULL;
 }
 
 static void on_client(uv_stream_t *listener, int status)
@@ -271,8 +259,7 @@ static void on_client(uv_stream_t *listener, int status)
 	uv_pipe_init(listener->loop, &client->pipe, 0);
 	uv_timer_init(listener->loop, &client->timer);
 	client->pipe.data = client->timer.data = client;
-	client->next = server->clients;
-	server->clients = client;
+	list_append(&server->clients, &client->in_server);
 	server->count++;
 	if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0 || server->count > CLIENTS_MAX ||
 	    uv_read_start((uv_stream_t *)&client->pipe, on_alloc, on_read) < 0)
@@ -311,8 +298,12 @@ int server_open(struct agent *agent, struct server **out, struct err *err)
 
 void server_close(struct server *server)
 {
-	while (server && server->clients)
-		client_close(server->clients);
+	struct client *client, *after;
+
+	if (!server)
+		return;
+	list_each_safe(client, after, &server->clients, in_server)
+		client_close(client);
 }
 
 void server_free(struct server *server)

@@ -2,7 +2,7 @@
 /* The agent's endpoint policies in the maps of the real kernel, while the plugin writes endpoints there. */
 #include "dp_rig.h"
 
-#include "apply_dp.h"
+#include "apply.h"
 #include "endpoint.h"
 
 enum { ROUNDS = 200, IFINDEX = 9 };

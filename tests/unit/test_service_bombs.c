@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "balancer_dp.h"
+#include "balancer.h"
 #include "balancer_quota.h"
 #include "cleanup.h"
 #include "clock.h"

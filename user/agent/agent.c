@@ -5,7 +5,6 @@
 #include <sys/random.h>
 
 #include "agent.h"
-#include "balancer_dp.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "ct_size.h"

@@ -10,10 +10,10 @@
 #include <jansson.h>
 #include <uv.h>
 
-#include "apply_dp.h"
+#include "apply.h"
 #include "attachments.h"
 #include "balancer.h"
-#include "cluster_dp.h"
+#include "cluster.h"
 #include "problems.h"
 #include "flows.h"
 #include "histogram.h"
@@ -119,25 +119,11 @@ int agent_endpoint_enforced(struct agent *agent, const char *container, const ch
 /* Results of requests; NULL without memory. */
 json_t *answer_identities(struct agent *agent);
 json_t *answer_policies(struct agent *agent);
+json_t *answer_nodes(struct agent *agent);
+json_t *answer_pods(struct agent *agent); /* on other nodes */
+json_t *answer_services(struct agent *agent);
 json_t *answer_status(struct agent *agent);
 size_t rss_bytes(void);
-
-/* --- answers_nodes.c --- */
-
-json_t *answer_nodes(struct agent *agent);
-json_t *answer_pods(struct agent *agent);  /* on other nodes */
-json_t *cluster_json(struct agent *agent); /* part of the status */
-
-/* --- answers_services.c --- */
-
-const char *protocol_name(uint8_t protocol); /* as in Kubernetes objects */
-json_t *answer_services(struct agent *agent);
-json_t *services_json(struct agent *agent); /* part of the status */
-
-/* --- health.c --- */
-
-/* Body of /readyz: one line for each reason why the node is not ready. Empty: it is. NULL without memory. */
-char *agent_not_ready(const struct agent *agent, size_t *size);
 
 /* --- server.c --- */
 
@@ -148,6 +134,9 @@ void server_close(struct server *server);   /* the loop closes the handles after
 void server_free(struct server *server);    /* after the loop has closed them */
 
 /* --- metrics.c --- */
+
+/* Body of /readyz: one line for each reason why the node is not ready. Empty: it is. NULL without memory. */
+char *agent_not_ready(const struct agent *agent, size_t *size);
 
 /* Health and metrics over HTTP, at the addresses of the options. If it fails, the caller must close `*metrics` too. */
 struct metrics;

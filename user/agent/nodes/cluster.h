@@ -152,4 +152,16 @@ void cluster_count(const struct cluster *c, struct cluster_counts *counts);
 /* From the arrival of the object until the node is in the maps. */
 const struct histogram *cluster_joins(const struct cluster *c);
 
+/* --- this node's maps, devices and routing table (cluster_dp.c) --- */
+
+struct cluster_kernel;
+int cluster_kernel_open(struct cluster_kernel **kernel, struct err *err);
+void cluster_kernel_close(struct cluster_kernel *kernel);
+/* Their arg: struct cluster_kernel *. */
+extern const struct cluster_ops cluster_kernel_ops;
+extern const struct ipcache_ops ipcache_kernel_ops;
+
+int cluster_kernel_fd(const struct cluster_kernel *kernel); /* readable after a change; then: */
+int cluster_kernel_read(struct cluster_kernel *kernel, struct nexthop_change *change, struct err *err);
+
 #endif

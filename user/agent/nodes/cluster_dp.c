@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "cluster_dp.h"
+#include "cluster_internal.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -12,7 +12,6 @@
 #include "gateway.h"
 #include "ip.h"
 #include "maps.h"
-#include "pod_mtu.h"
 #include "uplink.h"
 
 struct cluster_kernel {

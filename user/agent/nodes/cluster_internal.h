@@ -154,6 +154,17 @@ int stale_routes_delete(struct cluster *c, struct err *err);
 void node_normalize(struct dp_node *node); /* CIDRs by family, addresses sorted */
 bool route_same(const struct route *a, const struct route *b);
 
+/* --- pod_mtu.c --- */
+
+/*
+ * Sets the MTU of both ends of every attachment whose network configuration sets none. `nl`: NETLINK_ROUTE in the
+ * node's netns. Returns how many failed (err: one of them, and why); the others have it. -errno: they could not be
+ * listed.
+ */
+int pod_mtu_follow(struct nl *nl, uint32_t mtu, struct err *err);
+/* Sets the MTU of both ends of warren0. */
+int pod_mtu_gateway(struct nl *nl, uint32_t mtu, struct err *err);
+
 static inline uint32_t tunnel_overhead(const struct cluster *c, int family)
 {
 	return (family == AF_INET ? WR_TUNNEL_OVERHEAD4 : WR_TUNNEL_OVERHEAD6) +

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "pod_mtu.h"
+#include "cluster_internal.h"
 
 #include <errno.h>
 #include <string.h>

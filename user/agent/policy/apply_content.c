@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "apply_content.h"
+#include "apply_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

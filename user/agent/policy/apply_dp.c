@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "apply_dp.h"
+#include "apply.h"
 
 #include <errno.h>
 

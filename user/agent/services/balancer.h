@@ -72,4 +72,7 @@ void balancer_count(const struct balancer *b, struct balancer_counts *counts);
 /* From the first change until the maps are up to date. */
 const struct histogram *balancer_latency(const struct balancer *b);
 
+/* This node's maps; the arg is struct dp_services *. */
+extern const struct balancer_ops balancer_dp_ops;
+
 #endif

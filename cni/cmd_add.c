@@ -15,7 +15,6 @@
 #include "node.h"
 #include "result.h"
 #include "str.h"
-#include "stale.h"
 #include "teardown.h"
 #include "veth.h"
 

@@ -6,7 +6,6 @@
 #include "lock.h"
 #include "log.h"
 #include "str.h"
-#include "stale.h"
 #include "teardown.h"
 #include "veth.h"
 

@@ -9,7 +9,7 @@
 #include "delegate.h"
 #include "lock.h"
 #include "log.h"
-#include "stale.h"
+#include "teardown.h"
 
 #define LOCK_WAIT_MS 1000 /* longer than a reaper takes */
 #define VALID_KEY "cni.dev/valid-attachments"

@@ -12,7 +12,7 @@
 #include "delegate.h"
 #include "endpoint.h"
 #include "paths.h"
-#include "stale.h"
+#include "teardown.h"
 
 /* Whether ADD could load the programs. ADD mounts a bpffs itself if only the mount point exists. */
 static int check_loadable(struct err *err)

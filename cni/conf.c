@@ -8,7 +8,6 @@
 #include "attachment.h"
 #include "cleanup.h"
 #include "error.h"
-#include "ipam_conf.h"
 
 #define POLICY_WAIT_DEFAULT 5 /* seconds */
 

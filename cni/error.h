@@ -3,6 +3,8 @@
 #ifndef WARREN_CNI_ERROR_H
 #define WARREN_CNI_ERROR_H
 
+#include <errno.h>
+
 #include "err.h"
 
 enum cni_code {
@@ -25,6 +27,13 @@ enum cni_code {
  * Sets the error's code if it has none: CNI_ERR_TRY_AGAIN for a temporary errno, else `code`. Returns -err->num, as
  * err_hint() does.
  */
-int cni_code(struct err *err, enum cni_code code);
+static inline int cni_code(struct err *err, enum cni_code code)
+{
+	if (!err)
+		return -EINVAL;
+	if (!err->code)
+		err->code = err->num == ETIMEDOUT || err->num == EAGAIN || err->num == EBUSY ? CNI_ERR_TRY_AGAIN : code;
+	return err->num ? -err->num : -EINVAL;
+}
 
 #endif

@@ -5,9 +5,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "attachment.h"
+#include "cleanup.h"
 #include "clock.h"
 #include "error.h"
-#include "ipam_state.h"
+#include "file.h"
+#include "lock.h"
+#include "paths.h"
 
 static int64_t now_ms(void)
 {
@@ -18,6 +22,160 @@ static const char *family_key(int family)
 {
 	return family == AF_INET ? "4" : "6";
 }
+
+/* --- the file --- */
+
+/* A network's state as it is in its file. */
+struct ipam_state {
+	char dir[FILE_PATH_MAX / 2], path[FILE_PATH_MAX];
+	json_t *json;
+	json_t *allocations; /* address -> owner; this and those below are borrowed from json */
+	json_t *resting;     /* address -> when it was freed: milliseconds of CLOCK_BOOTTIME */
+	json_t *last;	     /* family ("4", "6") -> the address allocated last */
+};
+
+#define STATE_LIMIT (16 * 1024 * 1024) /* bytes: more than 100,000 addresses */
+
+static bool all_addresses(const json_t *object, bool (*value_ok)(const json_t *))
+{
+	json_t *value;
+	const char *key;
+	struct ip ip;
+
+	json_object_foreach((json_t *)object, key, value) {
+		if (ip_parse(key, &ip) < 0 || !value_ok(value))
+			return false;
+	}
+	return true;
+}
+
+static bool is_owner(const json_t *value)
+{
+	return json_is_string(value);
+}
+
+static bool is_time(const json_t *value)
+{
+	return json_is_integer(value) && json_integer_value(value) >= 0;
+}
+
+static bool state_whole(struct ipam_state *state)
+{
+	state->allocations = json_object_get(state->json, "allocations");
+	state->resting = json_object_get(state->json, "resting");
+	state->last = json_object_get(state->json, "last");
+	return json_is_object(state->allocations) && json_is_object(state->resting) && json_is_object(state->last) &&
+	       all_addresses(state->allocations, is_owner) && all_addresses(state->resting, is_time);
+}
+
+struct rebuild {
+	struct ipam_state *state;
+	const char *network;
+};
+
+static int rebuild_one(const struct attachment *a, bool damaged, void *arg)
+{
+	struct rebuild *rebuild = arg;
+	char key[ATTACHMENT_KEY_MAX + 1], text[IP_STRLEN];
+
+	if (damaged || strcmp(a->network, rebuild->network) != 0 ||
+	    attachment_key(a->container_id, a->ifname, key, NULL) < 0)
+		return 0;
+	if (a->ip4.family)
+		json_object_set_new(rebuild->state->allocations, ip_format(&a->ip4, text), json_string(key));
+	if (a->ip6.family)
+		json_object_set_new(rebuild->state->allocations, ip_format(&a->ip6, text), json_string(key));
+	return 0;
+}
+
+/*
+ * A state without a file, new or lost, is built from the attachments' records: no address in use is allocated a second
+ * time, and a damaged file may be moved away.
+ */
+static int state_new(struct ipam_state *state, const char *network, const char *boot, struct err *err)
+{
+	struct rebuild rebuild = { state, network };
+
+	json_decref(state->json);
+	state->json = json_pack("{s:s, s:s, s:{}, s:{}, s:{}}", "bootID", boot, "network", network, "last", "resting",
+				"allocations"); /* the boot first: see boot_id_is_past() */
+	if (!state->json || !state_whole(state))
+		return err_errno(err, ENOMEM, "addresses of network %s", network);
+	return attachment_each(rebuild_one, &rebuild, err);
+}
+
+static int state_damaged(const struct ipam_state *state, struct err *err)
+{
+	err_wrap(err, "the address file %s is damaged; nothing was changed", state->path);
+	err_hint(err, "move it away: the addresses in use are then read from %s", WARREN_ATTACHMENT_DIR);
+	cni_code(err, CNI_ERR_IO);
+	return -EBADMSG;
+}
+
+/* Loads the state read-only, without the lock. -EBADMSG: the file is damaged. */
+static int state_load(struct ipam_state *state, const struct ipam_conf *conf, const char *network, struct err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *written_in = "";
+	char boot[40], past[40];
+	size_t size;
+	int ret = boot_id(boot, err);
+
+	if (ret < 0)
+		return ret;
+	if ((size_t)snprintf(state->dir, sizeof(state->dir), "%s", conf->data_dir ? conf->data_dir : WARREN_IPAM_DIR) >=
+	    sizeof(state->dir))
+		return err_errno(err, ENAMETOOLONG, "dataDir");
+	snprintf(state->path, sizeof(state->path), "%s/%s.json", state->dir, network);
+	ret = file_read_regular(state->path, STATE_LIMIT, &text, &size, err);
+	/* A directory on disk outlives the boot, the pods that had these addresses do not. */
+	if (ret == -ENOENT || (ret == 0 && boot_id_is_past(text, past)))
+		return state_new(state, network, boot, err);
+	if (ret < 0)
+		return ret == -EBADMSG ? state_damaged(state, err) : ret;
+	state->json = json_parse_object(text, size, "its text", err);
+	if (!state->json)
+		return state_damaged(state, err);
+	ret = json_get_string(state->json, "bootID", &written_in, err);
+	if (ret < 0 || !state_whole(state)) {
+		err_set(err, EBADMSG, "a member is missing or has the wrong type");
+		return state_damaged(state, err);
+	}
+	/* In a file of an earlier release bootID is not the first member. */
+	return strcmp(written_in, boot) == 0 ? 0 : state_new(state, network, boot, err);
+}
+
+static int state_save(struct ipam_state *state, struct err *err)
+{
+	_cleanup_free_ char *text = json_dumps(state->json, JSON_INDENT(1));
+	int ret;
+
+	if (!text)
+		return err_errno(err, ENOMEM, "cannot write %s", state->path);
+	ret = file_write(state->path, text, strlen(text), err);
+	if (ret != -ENOENT)
+		return ret;
+	ret = dir_make(state->dir, err);
+	return ret < 0 ? ret : file_write(state->path, text, strlen(text), err);
+}
+
+/* Loads the state under LOCK_NETWORK. Returns the lock's fd. */
+static int state_lock(struct ipam_state *state, const struct ipam_conf *conf, const char *network, struct err *err)
+{
+	_cleanup_fd_ int lock = lock_wait(LOCK_NETWORK, network, err);
+	int ret;
+
+	if (lock < 0)
+		return lock;
+	ret = state_load(state, conf, network, err);
+	return ret < 0 ? ret : take_fd(&lock);
+}
+
+static void state_free(struct ipam_state *state)
+{
+	json_decref(state->json);
+}
+#define _cleanup_ipam_state_ _cleanup_(state_free)
 
 /* --- choosing --- */
 
@@ -255,7 +413,7 @@ int ipam_add(const struct ipam_conf *conf, const char *network, const char *owne
 	     struct leases *leases, struct err *err)
 {
 	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
-	_cleanup_fd_ int lock = ipam_state_lock(&state, conf, network, err);
+	_cleanup_fd_ int lock = state_lock(&state, conf, network, err);
 	int ret;
 
 	if (lock < 0)
@@ -265,20 +423,20 @@ int ipam_add(const struct ipam_conf *conf, const char *network, const char *owne
 	ret = allocate(&state, conf, &conf->set4, owner, &request->v4, &leases->v4, err);
 	if (ret == 0)
 		ret = allocate(&state, conf, &conf->set6, owner, &request->v6, &leases->v6, err);
-	return ret < 0 ? ret : ipam_state_save(&state, err);
+	return ret < 0 ? ret : state_save(&state, err);
 }
 
 int ipam_del(const struct ipam_conf *conf, const char *network, const char *owner, struct err *err)
 {
 	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
-	_cleanup_fd_ int lock = ipam_state_lock(&state, conf, network, err);
+	_cleanup_fd_ int lock = state_lock(&state, conf, network, err);
 
 	if (lock < 0)
 		return lock;
 	if (release(&state, is_owner_named, (void *)owner) == 0)
 		return 0;
 	prune(&state, conf);
-	return ipam_state_save(&state, err);
+	return state_save(&state, err);
 }
 
 static int check_owner(const struct ipam_state *state, const char *owner, const struct ip *ip, struct err *err)
@@ -298,7 +456,7 @@ int ipam_check(const struct ipam_conf *conf, const char *network, const char *ow
 	       const struct ip *ip6, struct err *err)
 {
 	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
-	int ret = ipam_state_load(&state, conf, network, err);
+	int ret = state_load(&state, conf, network, err);
 
 	if (ret == 0)
 		ret = check_owner(&state, owner, ip4, err);
@@ -308,7 +466,7 @@ int ipam_check(const struct ipam_conf *conf, const char *network, const char *ow
 int ipam_status(const struct ipam_conf *conf, const char *network, struct err *err)
 {
 	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
-	int ret = ipam_state_load(&state, conf, network, err);
+	int ret = state_load(&state, conf, network, err);
 	struct ip ip;
 
 	if (ret == 0 && conf->set4.count)
@@ -335,7 +493,7 @@ int ipam_gc(const struct ipam_conf *conf, const char *network, bool (*keep)(cons
 {
 	struct gc_filter filter = { keep, arg };
 	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
-	_cleanup_fd_ int lock = ipam_state_lock(&state, conf, network, err);
+	_cleanup_fd_ int lock = state_lock(&state, conf, network, err);
 	unsigned count;
 
 	if (lock < 0)
@@ -344,5 +502,5 @@ int ipam_gc(const struct ipam_conf *conf, const char *network, bool (*keep)(cons
 	if (!count)
 		return 0;
 	*freed += count;
-	return ipam_state_save(&state, err);
+	return state_save(&state, err);
 }

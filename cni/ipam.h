@@ -12,6 +12,7 @@
 
 #include "addr.h"
 #include "err.h"
+#include "json.h"
 
 struct ip_range {
 	struct prefix subnet;
@@ -32,6 +33,12 @@ struct ipam_conf {
 	const char *data_dir;
 	unsigned rest; /* seconds */
 };
+
+/*
+ * Reads "ipam" of the network configuration, whose text `conf` borrows. Ranges have the format of host-local.
+ */
+int ipam_conf_parse(const json_t *ipam, struct ipam_conf *conf, struct err *err);
+void ipam_conf_free(struct ipam_conf *conf);
 
 /* One family's address of a pod; ip.family 0: none. */
 struct lease {

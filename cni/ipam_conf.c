@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "ipam_conf.h"
+/* "ipam" of the configuration. */
+#include "ipam.h"
 
 #include <string.h>
 #include <sys/socket.h>

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "veth.h"
 
@@ -49,6 +50,12 @@ static const struct member dns_members[] = {
 	{ "options", TEXTS, false, CNI_0_3_0 },
 	{ NULL },
 };
+
+/* The arrays of a result. */
+static const struct {
+	const char *key;
+	const struct member *members;
+} arrays[] = { { "interfaces", interface_members }, { "ips", ip_members }, { "routes", route_members } };
 
 static bool is_kind(const json_t *value, enum kind kind)
 {
@@ -151,6 +158,15 @@ static int copy_dns(const json_t *from, json_t *to, enum cni_version version, st
 	return json_object_set_new(to, "dns", copy) < 0 ? err_errno(err, ENOMEM, "\"dns\"") : 0;
 }
 
+static int copy_result(const json_t *from, json_t *to, enum cni_version version, struct err *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(arrays) && ret == 0; i++)
+		ret = copy_array(from, to, arrays[i].key, arrays[i].members, version, err);
+	return ret < 0 ? ret : copy_dns(from, to, version, err);
+}
+
 /* --- reading --- */
 
 /* "ip4" and "ip6" of versions 0.1.0 and 0.2.0. */
@@ -195,13 +211,7 @@ json_t *result_parse(const json_t *result, const char *what, struct err *err)
 	if (!json_is_object(result))
 		ret = err_set(err, EINVAL, "not a JSON object");
 	if (ret == 0)
-		ret = copy_array(result, to, "interfaces", interface_members, CNI_1_1_0, err);
-	if (ret == 0)
-		ret = copy_array(result, to, "ips", ip_members, CNI_1_1_0, err);
-	if (ret == 0)
-		ret = copy_array(result, to, "routes", route_members, CNI_1_1_0, err);
-	if (ret == 0)
-		ret = copy_dns(result, to, CNI_1_1_0, err);
+		ret = copy_result(result, to, CNI_1_1_0, err);
 	if (ret == 0)
 		ret = parse_legacy(result, to, "ip4", err);
 	if (ret == 0)
@@ -341,10 +351,7 @@ json_t *result_convert(const json_t *result, enum cni_version version)
 {
 	json_auto_t *to = json_pack("{s:s}", "cniVersion", cni_version_name(version));
 
-	if (!to || copy_array(result, to, "interfaces", interface_members, version, NULL) < 0 ||
-	    copy_array(result, to, "ips", ip_members, version, NULL) < 0 ||
-	    copy_array(result, to, "routes", route_members, version, NULL) < 0 ||
-	    copy_dns(result, to, version, NULL) < 0)
+	if (!to || copy_result(result, to, version, NULL) < 0)
 		return NULL;
 	if (version < CNI_1_0_0 && add_ip_versions(to) < 0)
 		return NULL;

@@ -10,7 +10,7 @@
 #include "cleanup.h"
 #include "error.h"
 #include "file.h"
-#include "ipam_conf.h"
+#include "ipam.h"
 #include "private_run.h"
 #include "rig.h"
 #include "str.h"

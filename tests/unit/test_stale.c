@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Stale attachments that ADD, DEL and GC remove, and live ones that they must keep. */
-#include "stale.h"
+#include "teardown.h"
 
 #include <errno.h>
 

@@ -42,20 +42,23 @@ uint64_t saturating_multiply(uint64_t a, uint64_t b)
 
 /* --- cost of one policy --- */
 
+uint32_t port_prefix_size(uint32_t at, uint32_t last)
+{
+	uint32_t size = 1;
+
+	while (size < 0x10000 && !(at & size) && at + 2 * size - 1 <= last)
+		size *= 2;
+	return size;
+}
+
 uint64_t ports_entries(const struct policy_port *port)
 {
-	uint32_t at = port->first;
 	uint64_t count = 0;
 
 	if (port->all || port->name[0])
 		return 1;
-	for (; at <= port->last; count++) {
-		uint32_t size = 1;
-
-		while (size < 0x10000 && !(at & size) && at + 2 * size - 1 <= port->last)
-			size *= 2;
-		at += size;
-	}
+	for (uint32_t at = port->first; at <= port->last; at += port_prefix_size(at, port->last))
+		count++;
 	return count;
 }
 

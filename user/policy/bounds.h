@@ -48,6 +48,7 @@ bool bound_fits(const struct policy *p, const struct ns *ns, enum bound bound, u
 void bound_charge(struct policy *p, struct ns *ns, enum bound bound, uint64_t had, uint64_t needs);
 
 uint64_t selector_values(const struct selector *selector); /* requirements, and their values */
+uint32_t port_prefix_size(uint32_t at, uint32_t last); /* ports of the largest port prefix from `at` on */
 uint64_t ports_entries(const struct policy_port *port); /* port prefixes of the port or range */
 uint64_t saturating_add(uint64_t a, uint64_t b);
 uint64_t saturating_multiply(uint64_t a, uint64_t b);

@@ -120,19 +120,10 @@ static int add(struct build *b, const struct term *term, uint64_t peer, uint16_t
 /* A range of ports as the fewest prefixes. */
 static int add_range(struct build *b, const struct term *term, uint64_t peer)
 {
-	uint32_t at = term->first;
-
-	while (at <= term->last) {
-		uint32_t size = 1;
-		unsigned bits = 16;
-
-		while (bits && !(at & size) && at + 2 * size - 1 <= term->last) {
-			size *= 2;
-			bits--;
-		}
-		if (add(b, term, peer, (uint16_t)at, bits) < 0)
+	for (uint32_t at = term->first, size; at <= term->last; at += size) {
+		size = port_prefix_size(at, term->last);
+		if (add(b, term, peer, (uint16_t)at, 16 - (unsigned)__builtin_ctz(size)) < 0)
 			return -ENOMEM;
-		at += size;
 	}
 	return 0;
 }

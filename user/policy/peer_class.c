@@ -268,25 +268,9 @@ static void rematch_concerned(struct policy *p)
 	}
 }
 
-static int matchers_update_many(struct policy *p, struct matches *found)
-{
-	struct peer_class *peer, *next;
-	struct matcher *m, *after;
-
-	rematch_concerned(p);
-	if (rematch_all(p, found) < 0)
-		return -ENOMEM;
-	list_each_safe(peer, next, &p->touched_peers, touched)
-		peer_liveness(p, peer);
-	list_each_safe(m, after, &p->dead_matchers, dead)
-		matcher_free(p, m);
-	return 0;
-}
-
 static int matchers_update_few(struct policy *p, struct matches *found)
 {
 	bool settled = !list_empty(&p->fresh_matchers) && any_settled(p);
-	struct peer_class *peer, *next;
 	struct matcher *m;
 
 	while ((m = list_first(&p->dead_matchers, struct matcher, dead))) {
@@ -298,21 +282,29 @@ static int matchers_update_few(struct policy *p, struct matches *found)
 			return -ENOMEM;
 		list_remove(&m->fresh);
 	}
-	if (rematch_all(p, found) < 0)
-		return -ENOMEM;
-	list_each_safe(peer, next, &p->touched_peers, touched)
-		peer_liveness(p, peer);
 	return 0;
 }
 
 int peers_update(struct policy *p)
 {
 	struct matches found = { 0 };
-	bool few = are_few(&p->dead_matchers) && are_few(&p->fresh_matchers);
-	int r = few ? matchers_update_few(p, &found) : matchers_update_many(p, &found);
+	struct peer_class *peer, *next;
+	struct matcher *m, *after;
+	int r = 0;
 
+	if (are_few(&p->dead_matchers) && are_few(&p->fresh_matchers))
+		r = matchers_update_few(p, &found);
+	else
+		rematch_concerned(p);
 	if (r == 0)
-		touch_classes(p);
+		r = rematch_all(p, &found);
 	matches_free(&found);
-	return r;
+	if (r < 0)
+		return r;
+	list_each_safe(peer, next, &p->touched_peers, touched)
+		peer_liveness(p, peer);
+	list_each_safe(m, after, &p->dead_matchers, dead)
+		matcher_free(p, m);
+	touch_classes(p);
+	return 0;
 }

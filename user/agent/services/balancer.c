@@ -19,9 +19,8 @@
 
 /* --- problems --- */
 
-static void problem_clear(struct balancer *b, struct service *s)
+static void problem_clear(struct service *s)
 {
-	b->problem_count -= s->problem != NULL;
 	list_remove(&s->problems);
 	free(s->problem);
 	s->problem = NULL;
@@ -32,15 +31,13 @@ static void problem(struct balancer *b, struct service *s, const char *fmt, ...)
 {
 	va_list ap;
 
-	problem_clear(b, s);
+	problem_clear(s);
 	va_start(ap, fmt);
 	if (vasprintf(&s->problem, fmt, ap) < 0)
 		s->problem = NULL;
 	va_end(ap);
-	if (!s->problem)
-		return;
-	list_mark(&b->problems, &s->problems);
-	b->problem_count++;
+	if (s->problem)
+		list_mark(&b->problems, &s->problems);
 }
 
 /* --- writing --- */
@@ -179,7 +176,7 @@ static void service_written(struct balancer *b, struct service *s, struct writin
 	if (w->failed || *w->dispute)
 		problem(b, s, "%s", w->failed ? w->failure : w->dispute);
 	else if (!not_programmed(b, s))
-		problem_clear(b, s);
+		problem_clear(s);
 	if (w->holds[0] < s->holds[0] || w->holds[1] < s->holds[1])
 		retry_failed(b); /* there may be room now */
 	memcpy(s->holds, w->holds, sizeof(s->holds));
@@ -390,9 +387,9 @@ void balancer_count(const struct balancer *b, struct balancer_counts *counts)
 					    .slices = b->slices.count,
 					    .frontends = { b->written[0], b->written[1] },
 					    .backends = { b->backends[0], b->backends[1] },
-					    .problems = b->problem_count,
 					    .failures = b->failures };
 	list_each(s, &b->problems, problems) {
+		counts->problems++;
 		if (!first || service_cmp(s, first) < 0)
 			first = s;
 	}

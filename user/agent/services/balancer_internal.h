@@ -119,7 +119,7 @@ struct balancer {
 	struct table namespaces, services, slices, frontends;
 	struct list dirty, busy, failed, stale, problems;
 	struct list undeleted; /* stale ones whose deletion has failed */
-	size_t problem_count, object_count;
+	size_t object_count;
 	size_t written[2], backends[2]; /* frontends in the maps, and the backends of all of them */
 	bool loaded;			/* the maps have been read */
 	bool again;			/* the next run retries what has failed */

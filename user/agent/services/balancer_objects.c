@@ -128,7 +128,6 @@ void service_free(struct balancer *b, struct service *s)
 	list_remove(&s->dirty);
 	list_remove(&s->queued);
 	list_remove(&s->failed);
-	b->problem_count -= s->problem != NULL;
 	list_remove(&s->problems);
 	writing_stop(s);
 	namespace_release(b, s->namespace);

@@ -71,7 +71,7 @@ static int delete_rule_names(struct apply *a, const struct policy_changes *chang
 static bool needs_policy(const struct apply *a, const struct apply_endpoint *ep, bool evaluate_all)
 {
 	uint32_t target = endpoint_target(a, ep);
-	const struct map_class *class = class_by(&a->by_number, target);
+	const struct map_class *class = class_by_number(a, target);
 
 	if (!ep->compiled)
 		return false;
@@ -112,7 +112,7 @@ static int set_endpoints(struct apply *a, bool evaluate_all, struct err *err)
 	for (size_t i = 0; i < a->endpoint_count; i++) {
 		struct apply_endpoint *ep = &a->endpoints[i];
 		uint32_t target = endpoint_target(a, ep);
-		const struct map_class *class = class_by(&a->by_number, target);
+		const struct map_class *class = class_by_number(a, target);
 
 		ep->denied = class && class->denied;
 		if (!needs_policy(a, ep, evaluate_all))
@@ -140,10 +140,11 @@ static int set_endpoints(struct apply *a, bool evaluate_all, struct err *err)
 static bool anything_to_do(const struct apply *a, const struct policy_changes *changes, bool full,
 			   const struct plan *plan)
 {
+	const struct map_class *class;
 	bool something = full || plan->move_count || plan->evaluate_all || changes->rule_count;
 
-	for (size_t i = 0; i < a->class_count && !something; i++)
-		something = a->classes[i]->step != STEP_KEEP;
+	list_each(class, &a->classes, in_classes)
+		something |= class->step != STEP_KEEP;
 	for (size_t i = 0; i < a->endpoint_count && !something; i++)
 		something = needs_policy(a, &a->endpoints[i], false);
 	return something;
@@ -159,13 +160,15 @@ static int next_revision(struct apply *a, struct err *err)
 
 static int finish(struct apply *a, struct err *err)
 {
-	for (size_t i = a->class_count; i-- > 0;) {
-		if (a->classes[i]->step == STEP_GONE)
-			class_remove(a, a->classes[i]);
-	}
+	struct map_class *class, *after;
+
 	a->state.classes_denied = 0;
-	for (size_t i = 0; i < a->class_count; i++)
-		a->state.classes_denied += a->classes[i]->denied || a->classes[i]->behind;
+	list_each_safe(class, after, &a->classes, in_classes) {
+		if (class->step == STEP_GONE)
+			class_remove(a, class);
+		else
+			a->state.classes_denied += class->denied || class->behind;
+	}
 	a->lacks_room = a->state.classes_denied || a->not_programmed.count;
 	a->state.applied_ns = clock_ns(CLOCK_BOOTTIME);
 	a->state.changes++;

@@ -283,37 +283,42 @@ int class_clean(struct apply *a, struct map_class *class, struct err *err)
 
 int each_class(struct apply *a, class_fn *fn, struct err *err)
 {
+	const struct list *last = a->classes.prev; /* class_deny() appends classes, which are complete already */
+	struct map_class *class;
 	int ret = 0;
 
-	/* class_deny() appends classes, which are complete already. */
-	for (size_t i = 0, count = a->class_count; i < count && ret == 0; i++)
-		ret = fn(a, a->classes[i], err);
+	list_each(class, &a->classes, in_classes) {
+		ret = fn(a, class, err);
+		if (ret < 0 || &class->in_classes == last)
+			break;
+	}
+	return ret;
+}
+
+static int put_transition(struct apply *a, struct map_class *class, struct err *err)
+{
+	int ret = write_entries(a, PUT, class->number, &class->transition_old, err);
+
+	return ret < 0 ? ret : write_entries(a, PUT, class->number, &class->transition_new, err);
+}
+
+static int drop_transition(struct apply *a, struct map_class *class, struct err *err)
+{
+	int ret = write_entries(a, DELETE, class->number, &class->transition_old, err);
+
+	if (ret == 0)
+		ret = write_entries(a, DELETE, class->number, &class->transition_new, err);
+	entries_free(&class->transition_old);
+	entries_free(&class->transition_new);
 	return ret;
 }
 
 int put_transitions(struct apply *a, struct plan *plan, struct err *err)
 {
-	int ret = 0;
+	int ret = each_class(a, put_transition, err);
 
-	for (size_t i = 0; i < a->class_count && ret == 0; i++) {
-		const struct map_class *class = a->classes[i];
-
-		ret = write_entries(a, PUT, class->number, &class->transition_old, err);
-		if (ret == 0)
-			ret = write_entries(a, PUT, class->number, &class->transition_new, err);
-	}
 	if (!no_room(ret))
 		return ret;
 	plan->transition_count = 0;
-	ret = 0;
-	for (size_t i = 0; i < a->class_count && ret == 0; i++) {
-		struct map_class *class = a->classes[i];
-
-		ret = write_entries(a, DELETE, class->number, &class->transition_old, err);
-		if (ret == 0)
-			ret = write_entries(a, DELETE, class->number, &class->transition_new, err);
-		entries_free(&class->transition_old);
-		entries_free(&class->transition_new);
-	}
-	return ret;
+	return each_class(a, drop_transition, err);
 }

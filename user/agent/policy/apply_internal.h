@@ -7,6 +7,7 @@
 
 #include "apply.h"
 #include "hashmap.h"
+#include "table.h"
 
 /* --- apply_content.c: the content of a class without its number, and differences of two contents --- */
 
@@ -70,6 +71,8 @@ enum class_step {
 
 /* A class in the maps. */
 struct map_class {
+	struct list in_classes;
+	struct table_link by_key, by_number;
 	uint32_t number;
 	uint64_t key; /* of the compiled class; 0: none (any more) */
 	bool denied;  /* does not fit: holds only WR_CLASS_NO_ROOM; `next` is the desired content */
@@ -108,10 +111,8 @@ struct apply {
 	const struct apply_ops *ops;
 	void *arg;
 	struct wr_policy_state state;
-	struct map_class **classes; /* in no order */
-	size_t class_count, class_room;
-	struct hashmap by_key; /* key -> class_ref */
-	struct hashmap by_number;
+	struct list classes;
+	struct table by_key, by_number; /* of classes; the hash is the key, or the number */
 	struct hashmap identities;	  /* identity -> peer class, as in the maps */
 	struct hashmap not_programmed;	  /* identities that did not fit */
 	struct hashmap rules;		  /* rule -> hash of its text */
@@ -125,19 +126,6 @@ struct apply {
 	void (*on_identities)(void *arg, const struct policy_changes *changes, bool full); /* may be NULL */
 	void *on_identities_arg;
 };
-
-/* A class as the value of a map of numbers. */
-union class_ref {
-	uint64_t number;
-	struct map_class *class;
-};
-
-static inline struct map_class *class_by(const struct hashmap *index, uint64_t number)
-{
-	union class_ref ref = { .class = NULL };
-
-	return u64map_get(index, number, &ref.number) ? ref.class : NULL;
-}
 
 static inline bool is_policy_class(uint64_t number)
 {
@@ -161,13 +149,16 @@ static inline bool no_room(int ret)
 
 /* --- apply_state.c --- */
 
+/* NULL: none. */
+struct map_class *class_by_number(const struct apply *a, uint32_t number);
+struct map_class *class_by_key(const struct apply *a, uint64_t key);
 struct map_class *class_add(struct apply *a, uint32_t number); /* NULL without memory */
 /* Adds a class with this key and an unused number, allocated from `state`; NULL without memory. */
 struct map_class *class_alloc(struct apply *a, uint64_t key);
 void class_remove(struct apply *a, struct map_class *class);
 /* Whether an endpoint stays in it because its new class does not fit. */
 bool class_is_held(const struct apply *a, const struct map_class *class);
-int class_set_key(struct apply *a, struct map_class *class, uint64_t key);
+void class_set_key(struct apply *a, struct map_class *class, uint64_t key); /* 0: none */
 struct apply_endpoint *endpoint_find(const struct apply *a, uint32_t ifindex);
 struct apply_endpoint *endpoint_add(struct apply *a, uint32_t ifindex); /* finds or adds; NULL without memory */
 /* The endpoint's desired class, whether it fits or not; NULL: unknown. */

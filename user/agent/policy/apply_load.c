@@ -38,7 +38,7 @@ static int load_rule(uint32_t rule, const char *text, void *arg)
 
 static struct map_class *class_get(struct apply *a, uint32_t number)
 {
-	struct map_class *class = class_by(&a->by_number, number);
+	struct map_class *class = class_by_number(a, number);
 
 	return class ? class : class_add(a, number);
 }
@@ -114,6 +114,7 @@ int apply_load(struct apply *a, struct err *err)
 		[APPLY_CIDRS6] = load_cidr6, [APPLY_IDENTITIES] = load_identity,
 	};
 	uint32_t invalid = a->state.policies_invalid;
+	struct map_class *class;
 	int ret = a->ops->state_get(a->arg, &a->state, err);
 
 	a->state.policies_invalid = invalid;
@@ -127,9 +128,9 @@ int apply_load(struct apply *a, struct err *err)
 		ret = a->ops->each_endpoint(a->arg, load_endpoint, a, err);
 	if (ret == -ENOMEM)
 		return err_set(err, ENOMEM, "no memory for the content of the policy maps");
-	for (size_t i = 0; i < a->class_count; i++) {
-		entries_sort(&a->classes[i]->content.entries);
-		cidrs_sort(&a->classes[i]->content.cidrs);
+	list_each(class, &a->classes, in_classes) {
+		entries_sort(&class->content.entries);
+		cidrs_sort(&class->content.cidrs);
 	}
 	return ret;
 }

@@ -60,38 +60,36 @@ static bool same_as(const struct map_class *class, const struct policy_class *co
  * Matches loaded classes to compiled ones by their endpoints: the class of an endpoint is its compiled class, if the
  * content is the same; otherwise it is an earlier version of it.
  */
-static int adopt(struct apply *a, const struct policy_changes *changes, bool same)
+static void adopt(struct apply *a, const struct policy_changes *changes, bool same)
 {
 	for (size_t i = 0; i < changes->class_count; i++) {
 		const struct policy_class *compiled = &changes->classes[i];
 
-		for (size_t j = 0; j < a->endpoint_count && !class_by(&a->by_key, compiled->key); j++) {
+		for (size_t j = 0; j < a->endpoint_count && !class_by_key(a, compiled->key); j++) {
 			const struct apply_endpoint *ep = &a->endpoints[j];
-			struct map_class *class = class_by(&a->by_number, ep->policy_class);
+			struct map_class *class = class_by_number(a, ep->policy_class);
 
 			if (!ep->compiled || ep->class_key != compiled->key || !class || class->key)
 				continue;
 			if (same && !same_as(class, compiled))
 				continue;
-			if (class_set_key(a, class, compiled->key) < 0)
-				return -ENOMEM;
+			class_set_key(a, class, compiled->key);
 		}
 	}
-	return 0;
 }
 
 static void mark_left(struct apply *a)
 {
-	for (size_t i = 0; i < a->class_count; i++) {
-		struct map_class *class = a->classes[i];
+	struct map_class *class;
 
+	list_each(class, &a->classes, in_classes) {
 		class->step = STEP_KEEP;
 		class->left = class->changed = false;
 	}
 	for (size_t i = 0; i < a->endpoint_count; i++) {
 		const struct apply_endpoint *ep = &a->endpoints[i];
-		struct map_class *class = class_by(&a->by_number, ep->policy_class);
 
+		class = class_by_number(a, ep->policy_class);
 		if (class && ep->compiled && ep->class_key != class->key)
 			class->left = true;
 	}
@@ -113,11 +111,14 @@ static bool may_edit(const struct map_class *class, const struct content *next, 
 
 static int plan_class(struct apply *a, const struct policy_class *compiled, bool moving)
 {
-	struct map_class *class = class_by(&a->by_key, compiled->key);
+	struct map_class *class = class_by_key(a, compiled->key);
 	struct content next;
 
-	if (compiled->gone)
-		return class ? class_set_key(a, class, 0) : 0;
+	if (compiled->gone) {
+		if (class)
+			class_set_key(a, class, 0);
+		return 0;
+	}
 	if (class && compiled->refused && isolates_all_of(&class->content.info, &compiled->info) &&
 	    (!class->denied || isolates_all_of(&compiled->info, &class->content.info))) {
 		content_free(&class->next);
@@ -176,25 +177,23 @@ static bool stays_held(const struct apply *a, const struct map_class *class)
 
 static int plan_classes(struct apply *a, const struct policy_changes *changes, bool full, bool moving)
 {
+	struct map_class *class;
 	int ret = 0;
 
 	if (full) {
-		ret = adopt(a, changes, true);
-		if (ret == 0)
-			ret = adopt(a, changes, false);
+		adopt(a, changes, true);
+		adopt(a, changes, false);
 	}
 	mark_left(a);
 	for (size_t i = 0; i < changes->class_count && ret == 0; i++)
 		ret = plan_class(a, &changes->classes[i], moving);
-	for (size_t i = 0; i < a->class_count; i++) {
-		struct map_class *class = a->classes[i];
-
+	list_each(class, &a->classes, in_classes) {
 		if (class->key && may_retry(a, class, moving))
 			class->step = STEP_EDIT;
 	}
-	for (size_t i = 0; i < a->class_count; i++) {
-		if (!a->classes[i]->key && !stays_held(a, a->classes[i]))
-			a->classes[i]->step = STEP_GONE;
+	list_each(class, &a->classes, in_classes) {
+		if (!class->key && !stays_held(a, class))
+			class->step = STEP_GONE;
 	}
 	return ret;
 }
@@ -361,9 +360,9 @@ static int class_split(struct apply *a, struct map_class *class)
 {
 	uint64_t key = class->key;
 	struct map_class *duplicate;
-	int ret = class_set_key(a, class, 0);
 
-	duplicate = ret == 0 ? class_alloc(a, key) : NULL;
+	class_set_key(a, class, 0);
+	duplicate = class_alloc(a, key);
 	if (!duplicate)
 		return -ENOMEM;
 	class->step = STEP_GONE;
@@ -374,20 +373,22 @@ static int class_split(struct apply *a, struct map_class *class)
 
 static int split_left(struct apply *a, const struct plan *plan)
 {
-	int ret = 0;
+	struct map_class *class;
 
-	for (size_t i = 0, count = a->class_count; i < count && ret == 0; i++) {
-		struct map_class *class = a->classes[i];
+	list_each(class, &a->classes, in_classes) {
+		int ret;
 
-		if (!class->left || class->step != STEP_KEEP)
+		if (!class->left || class->step != STEP_KEEP) /* as class_split()'s, which are appended */
 			continue;
 		ret = class_transitions(class, plan);
 		if (ret == 0 && !entries_same(&class->transition_old, &class->transition_new))
 			ret = class_split(a, class);
 		entries_free(&class->transition_old);
 		entries_free(&class->transition_new);
+		if (ret < 0)
+			return ret;
 	}
-	return ret;
+	return 0;
 }
 
 /* --- the plan --- */
@@ -411,6 +412,7 @@ static bool leaving(const struct apply *a)
 int plan_make(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan)
 {
 	int ret = update_endpoints(a, changes, full);
+	struct map_class *class;
 
 	if (ret == 0)
 		ret = plan_identities(a, changes, full, plan);
@@ -423,8 +425,8 @@ int plan_make(struct apply *a, const struct policy_changes *changes, bool full, 
 	ret = make_transitions(plan, (uint64_t)a->state.revision + 1);
 	if (ret == 0)
 		ret = split_left(a, plan);
-	for (size_t i = 0; i < a->class_count && ret == 0; i++)
-		ret = class_transitions(a->classes[i], plan);
+	list_each(class, &a->classes, in_classes)
+		ret = ret < 0 ? ret : class_transitions(class, plan);
 	return ret;
 }
 

@@ -21,46 +21,51 @@ static void class_free(struct map_class *class)
 	free(class);
 }
 
-static int class_index(struct hashmap *index, uint64_t number, struct map_class *class)
+struct map_class *class_by_number(const struct apply *a, uint32_t number)
 {
-	union class_ref ref = { .class = class };
+	struct map_class *class;
 
-	return u64map_set(index, number, ref.number);
+	table_each_hash(class, &a->by_number, number, by_number)
+		return class;
+	return NULL;
+}
+
+struct map_class *class_by_key(const struct apply *a, uint64_t key)
+{
+	struct map_class *class;
+
+	table_each_hash(class, &a->by_key, key, by_key)
+		return class;
+	return NULL;
 }
 
 struct map_class *class_add(struct apply *a, uint32_t number)
 {
 	struct map_class *class = calloc(1, sizeof(*class));
 
-	if (!class || array_grow(&a->classes, &a->class_room, a->class_count, sizeof(struct map_class *)) < 0 ||
-	    class_index(&a->by_number, number, class) < 0) {
-		free(class);
+	if (!class)
 		return NULL;
-	}
 	class->number = number;
-	a->classes[a->class_count++] = class;
+	table_add(&a->by_number, &class->by_number, number);
+	list_append(&a->classes, &class->in_classes);
 	return class;
 }
 
 void class_remove(struct apply *a, struct map_class *class)
 {
-	for (size_t i = 0; i < a->class_count; i++) {
-		if (a->classes[i] != class)
-			continue;
-		a->classes[i] = a->classes[--a->class_count];
-		break;
-	}
-	u64map_remove(&a->by_number, class->number);
 	class_set_key(a, class, 0);
+	table_remove(&a->by_number, &class->by_number);
+	list_remove(&class->in_classes);
 	class_free(class);
 }
 
-int class_set_key(struct apply *a, struct map_class *class, uint64_t key)
+void class_set_key(struct apply *a, struct map_class *class, uint64_t key)
 {
-	if (class->key && class_by(&a->by_key, class->key) == class)
-		u64map_remove(&a->by_key, class->key);
+	if (class->key)
+		table_remove(&a->by_key, &class->by_key);
 	class->key = key;
-	return key ? class_index(&a->by_key, key, class) : 0;
+	if (key)
+		table_add(&a->by_key, &class->by_key, key);
 }
 
 struct map_class *class_alloc(struct apply *a, uint64_t key)
@@ -70,11 +75,11 @@ struct map_class *class_alloc(struct apply *a, uint64_t key)
 
 	do {
 		number = number + 1 < WR_CLASS_FIRST || number + 1 >= CLASS_NUMBERS ? WR_CLASS_FIRST : number + 1;
-	} while (class_by(&a->by_number, number));
+	} while (class_by_number(a, number));
 	a->state.policy_class = number;
 	class = class_add(a, number);
-	if (class && class_set_key(a, class, key) < 0)
-		return NULL;
+	if (class)
+		class_set_key(a, class, key);
 	return class;
 }
 
@@ -123,12 +128,12 @@ void apply_endpoint_gone(struct apply *a, uint32_t ifindex)
 
 struct map_class *endpoint_class(const struct apply *a, const struct apply_endpoint *ep)
 {
-	return is_policy_class(ep->class_key) ? class_by(&a->by_key, ep->class_key) : NULL;
+	return is_policy_class(ep->class_key) ? class_by_key(a, ep->class_key) : NULL;
 }
 
 uint32_t endpoint_target(const struct apply *a, const struct apply_endpoint *ep)
 {
-	const struct map_class *class = endpoint_class(a, ep), *old = class_by(&a->by_number, ep->policy_class);
+	const struct map_class *class = endpoint_class(a, ep), *old = class_by_number(a, ep->policy_class);
 
 	if (!is_policy_class(ep->class_key))
 		return (uint32_t)ep->class_key;
@@ -161,10 +166,12 @@ uint64_t text_hash(const char *text)
 
 void apply_forget(struct apply *a)
 {
-	while (a->class_count)
-		class_remove(a, a->classes[a->class_count - 1]);
-	hashmap_free(&a->by_key);
-	hashmap_free(&a->by_number);
+	struct map_class *class, *after;
+
+	list_each_safe(class, after, &a->classes, in_classes)
+		class_remove(a, class);
+	table_free(&a->by_key);
+	table_free(&a->by_number);
 	hashmap_free(&a->identities);
 	hashmap_free(&a->not_programmed);
 	hashmap_free(&a->rules);
@@ -189,7 +196,6 @@ void apply_free(struct apply *a)
 	if (!a)
 		return;
 	apply_forget(a);
-	free(a->classes);
 	free(a->endpoints);
 	free(a);
 }
@@ -216,7 +222,7 @@ const struct apply_endpoint *apply_endpoints(const struct apply *a, size_t *coun
 
 uint32_t apply_class(const struct apply *a, uint64_t class_key, bool *denied)
 {
-	const struct map_class *class = class_by(&a->by_key, class_key);
+	const struct map_class *class = class_by_key(a, class_key);
 
 	*denied = class && class->denied;
 	return class ? class->number : 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "array.h"
 #include "attachment.h"
 #include "cleanup.h"
 #include "clock.h"
@@ -186,21 +187,19 @@ static bool is_resting(const struct ipam_state *state, const struct ipam_conf *c
 	return freed && json_integer_value(freed) <= now && now - json_integer_value(freed) < conf->rest * 1000LL;
 }
 
-/* The exclusion that contains the address, or NULL. */
+/* An address comes after every prefix that begins at or before it. */
+static int start_cmp(const void *ip, const void *prefix)
+{
+	return ip_cmp(&((const struct prefix *)prefix)->ip, ip) <= 0 ? 1 : -1;
+}
+
+/* The exclusion that contains the address, or NULL: the last one that begins at or before it. */
 static const struct prefix *excluded(const struct ipam_conf *conf, const struct ip *ip)
 {
-	size_t low = 0, high = conf->exclude_count;
+	const size_t next =
+	    array_lower_bound(ip, conf->exclude, conf->exclude_count, sizeof(*conf->exclude), start_cmp);
 
-	/* Find the last one that begins at or before it. */
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (ip_cmp(&conf->exclude[middle].ip, ip) <= 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low && prefix_contains(&conf->exclude[low - 1], ip) ? &conf->exclude[low - 1] : NULL;
+	return next && prefix_contains(&conf->exclude[next - 1], ip) ? &conf->exclude[next - 1] : NULL;
 }
 
 static bool is_gateway(const struct range_set *set, const struct ip *ip)
@@ -368,8 +367,8 @@ static int allocate(struct ipam_state *state, const struct ipam_conf *conf, cons
 
 /* --- freeing --- */
 
-/* Moves the addresses for whose owner loses() is true to the resting ones; returns how many. */
-static unsigned release(struct ipam_state *state, bool (*loses)(const char *owner, void *arg), void *arg)
+/* Moves the addresses for whose owner keep() is false to the resting ones; returns how many. */
+static unsigned release(struct ipam_state *state, bool (*keep)(const char *owner, void *arg), void *arg)
 {
 	unsigned count = 0;
 	json_t *value;
@@ -378,7 +377,7 @@ static unsigned release(struct ipam_state *state, bool (*loses)(const char *owne
 
 	json_object_foreach_safe(state->allocations, next, key, value)
 	{
-		if (!loses(json_string_value(value), arg))
+		if (keep(json_string_value(value), arg))
 			continue;
 		json_object_set_new(state->resting, key, json_integer(now_ms()));
 		json_object_del(state->allocations, key);
@@ -387,9 +386,9 @@ static unsigned release(struct ipam_state *state, bool (*loses)(const char *owne
 	return count;
 }
 
-static bool is_owner_named(const char *owner, void *arg)
+static bool is_another(const char *owner, void *arg)
 {
-	return strcmp(owner, arg) == 0;
+	return strcmp(owner, arg) != 0;
 }
 
 /* Removes addresses that have rested long enough. */
@@ -418,7 +417,7 @@ int ipam_add(const struct ipam_conf *conf, const char *network, const char *owne
 
 	if (lock < 0)
 		return lock;
-	release(&state, is_owner_named, (void *)owner);
+	release(&state, is_another, (void *)owner);
 	prune(&state, conf);
 	ret = allocate(&state, conf, &conf->set4, owner, &request->v4, &leases->v4, err);
 	if (ret == 0)
@@ -433,7 +432,7 @@ int ipam_del(const struct ipam_conf *conf, const char *network, const char *owne
 
 	if (lock < 0)
 		return lock;
-	if (release(&state, is_owner_named, (void *)owner) == 0)
+	if (release(&state, is_another, (void *)owner) == 0)
 		return 0;
 	prune(&state, conf);
 	return state_save(&state, err);
@@ -476,29 +475,16 @@ int ipam_status(const struct ipam_conf *conf, const char *network, struct err *e
 	return ret;
 }
 
-struct gc_filter {
-	bool (*keep)(const char *owner, void *arg);
-	void *arg;
-};
-
-static bool is_garbage(const char *owner, void *arg)
-{
-	struct gc_filter *filter = arg;
-
-	return !filter->keep(owner, filter->arg);
-}
-
 int ipam_gc(const struct ipam_conf *conf, const char *network, bool (*keep)(const char *owner, void *arg), void *arg,
 	    unsigned *freed, struct err *err)
 {
-	struct gc_filter filter = { keep, arg };
 	_cleanup_ipam_state_ struct ipam_state state = { .json = NULL };
 	_cleanup_fd_ int lock = state_lock(&state, conf, network, err);
 	unsigned count;
 
 	if (lock < 0)
 		return lock;
-	count = release(&state, is_garbage, &filter);
+	count = release(&state, keep, arg);
 	if (!count)
 		return 0;
 	*freed += count;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "archive.h"
-
+/* The archive of a sysdump. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include <zlib.h>
+
+#include "sysdump.h"
 
 /* POSIX.1-1988, ustar: numbers are octal text. */
 struct header {
@@ -24,40 +23,11 @@ struct header {
 };
 _Static_assert(sizeof(struct header) == 512, "a block");
 
-#define FILE_SIZE_MAX 077777777777 /* the largest `size` */
-
-struct archive {
-	gzFile file;
-	const char *directory;
-	time_t when;
-};
-
-int archive_open(int fd, const char *directory, time_t when, struct archive **out, struct err *err)
+static int put(const struct archive *archive, const void *data, size_t size, struct err *err)
 {
-	struct archive *archive = calloc(1, sizeof(*archive));
-	gzFile file = archive ? gzdopen(fd, "wb") : NULL;
-
-	if (!file) {
-		free(archive);
-		close(fd);
-		return err_set(err, ENOMEM, "cannot allocate an archive");
-	}
-	*archive = (struct archive){ file, directory, when };
-	*out = archive;
-	return 0;
-}
-
-static int put(struct archive *archive, const void *data, size_t size, struct err *err)
-{
-	for (const char *p = data; size; ) {
-		unsigned chunk = size < 1 << 20 ? (unsigned)size : 1 << 20;
-
-		errno = 0;
-		if (gzwrite(archive->file, p, chunk) != (int)chunk)
-			return err_errno(err, errno ?: EIO, "cannot write the archive");
-		p += chunk;
-		size -= chunk;
-	}
+	errno = 0;
+	if (size && gzwrite(archive->file, data, (unsigned)size) != (int)size)
+		return err_errno(err, errno ?: EIO, "cannot write the archive");
 	return 0;
 }
 
@@ -72,17 +42,17 @@ static void set_checksum(struct header *header)
 	snprintf(header->checksum, sizeof(header->checksum), "%06o", sum);
 }
 
-int archive_add(struct archive *archive, const char *name, const void *data, size_t size, struct err *err)
+int archive_add(const struct archive *archive, const char *name, const void *data, size_t size, struct err *err)
 {
 	struct header header = { .type = '0', .mode = "0000600", .uid = "0000000", .gid = "0000000", .magic = "ustar",
 				 .version = { '0', '0' }, .user = "root", .group = "root" };
 	static const char zeros[sizeof(header)];
 	int n = snprintf(header.name, sizeof(header.name), "%s/%s", archive->directory, name), r;
 
-	if (n >= (int)sizeof(header.name) || size > FILE_SIZE_MAX)
+	if (n >= (int)sizeof(header.name) || size > INT_MAX)
 		return err_set(err, ENAMETOOLONG, "%s: too long for an archive", name);
 	snprintf(header.size, sizeof(header.size), "%011zo", size);
-	snprintf(header.mtime, sizeof(header.mtime), "%011llo", (unsigned long long)archive->when & FILE_SIZE_MAX);
+	snprintf(header.mtime, sizeof(header.mtime), "%011llo", (unsigned long long)archive->when & 077777777777);
 	set_checksum(&header);
 	r = put(archive, &header, sizeof(header), err);
 	if (r == 0)
@@ -90,21 +60,14 @@ int archive_add(struct archive *archive, const char *name, const void *data, siz
 	return r < 0 ? r : put(archive, zeros, -size % sizeof(header), err);
 }
 
-void archive_drop(struct archive *archive)
-{
-	if (!archive)
-		return;
-	gzclose(archive->file);
-	free(archive);
-}
-
-int archive_close(struct archive *archive, struct err *err)
+int archive_close(const struct archive *archive, int r, struct err *err)
 {
 	static const char end[2 * sizeof(struct header)];
-	int r = put(archive, end, sizeof(end), err), closed;
+	int closed;
 
+	if (r == 0)
+		r = put(archive, end, sizeof(end), err);
 	errno = 0;
 	closed = gzclose(archive->file);
-	free(archive);
 	return r < 0 || closed == Z_OK ? r : err_errno(err, errno ?: EIO, "cannot write the archive");
 }

@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "capture.h"
-
+/* The output of a part of a sysdump. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "cleanup.h"
 #include "clock.h"
+#include "sysdump.h"
 
-#define FIRST_ROOM 65536
-
-static void __attribute__((noreturn)) child(capture_fn fn, void *arg, int out)
+static void __attribute__((noreturn)) child(int (*fn)(void *arg), void *arg, int out)
 {
 	int nowhere = open("/dev/null", O_RDONLY), status;
 
@@ -31,54 +27,33 @@ static void __attribute__((noreturn)) child(capture_fn fn, void *arg, int out)
 	_exit(status);
 }
 
-/* Doubles the buffer. The largest one holds a byte more than `most`: read_all() detects excess output by that byte. */
-static bool grow(struct capture *c, size_t *room, size_t most)
-{
-	size_t size = *room ? 2 * *room : FIRST_ROOM;
-	char *data;
-
-	if (size > most + 1)
-		size = most + 1;
-	data = realloc(c->data, size);
-	if (!data)
-		return false;
-	c->data = data;
-	*room = size;
-	return true;
-}
-
-/* Reads until end of file, `most` bytes or the timeout. */
+/* Reads until end of file, more than `most` bytes or the timeout. */
 static int read_all(int fd, int timeout_ms, size_t most, struct capture *c)
 {
 	const uint64_t end = clock_ns(CLOCK_MONOTONIC) + (uint64_t)timeout_ms * NS_PER_MS;
-	size_t room = 0;
+	size_t size = 0, room;
+	_cleanup_fclose_ FILE *f = open_memstream(&c->data, &room);
+	ssize_t n = 1;
 
-	while (c->size <= most) {
+	for (; f && n > 0 && size <= most; size += (size_t)n) {
 		struct pollfd p = { fd, POLLIN, 0 };
 		uint64_t now = clock_ns(CLOCK_MONOTONIC);
 		int ready = now < end ? poll(&p, 1, (int)((end - now) / NS_PER_MS) + 1) : 0;
-		ssize_t n;
+		char chunk[65536];
 
-		if (ready < 0 && errno == EINTR)
-			continue;
 		c->timed_out = ready == 0;
-		if (ready <= 0)
-			return ready < 0 ? -errno : 0;
-		if (c->size == room && !grow(c, &room, most))
-			return -ENOMEM;
-		n = read(fd, c->data + c->size, room - c->size);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0)
-			return 0;
-		c->size += n > 0 ? (size_t)n : 0;
+		n = ready > 0 ? read(fd, chunk, sizeof(chunk)) : ready;
+		if (n > 0 && fwrite(chunk, 1, (size_t)n, f) != (size_t)n)
+			n = -1;
 	}
-	c->truncated = true;
-	c->size = most;
+	if (!f || n < 0 || fflush(f) != 0)
+		return -errno;
+	c->truncated = size > most;
+	c->size = c->truncated ? most : size;
 	return 0;
 }
 
-int capture_run(capture_fn fn, void *arg, int timeout_ms, size_t most, struct capture *c, struct err *err)
+int capture_run(int (*fn)(void *arg), void *arg, int timeout_ms, size_t most, struct capture *c, struct err *err)
 {
 	_cleanup_fd_ int in = -1;
 	int fds[2], status, r;

@@ -6,9 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "archive.h"
 #include "cleanup.h"
-#include "cli.h"
 #include "clock.h"
 #include "maps.h"
 #include "sysdump.h"
@@ -21,7 +19,7 @@
 
 struct sysdump {
 	struct cli *cli;
-	struct archive *archive;
+	struct archive archive;
 	uint64_t begin, bytes;
 	unsigned files;
 	json_t *failures; /* names of parts */
@@ -38,7 +36,7 @@ static int add(struct sysdump *d, const char *name, const void *data, size_t siz
 {
 	d->files++;
 	d->bytes += size;
-	return archive_add(d->archive, name, data, size, &d->cli->err);
+	return archive_add(&d->archive, name, data, size, &d->cli->err);
 }
 
 /* Adds PART.failed, which holds why the part is missing or incomplete. */
@@ -123,37 +121,35 @@ static int open_file(struct cli *cli, const char *path)
 	return err_hint(&cli->err, "choose another file with --output, or - for standard output");
 }
 
-static int write_archive(struct sysdump *d, int fd, const char *directory, time_t now)
+/* Takes over fd. */
+static int write_archive(struct sysdump *d, int fd)
 {
-	int r = archive_open(fd, directory, now, &d->archive, &d->cli->err);
-
-	if (r < 0)
-		return r;
+	d->archive.file = gzdopen(fd, "wb");
+	if (!d->archive.file) {
+		close(fd);
+		return err_set(&d->cli->err, ENOMEM, "cannot allocate an archive");
+	}
 	d->begin = clock_ns(CLOCK_MONOTONIC);
-	r = add_all(d);
-	if (r == 0)
-		return archive_close(d->archive, &d->cli->err);
-	archive_drop(d->archive);
-	return r;
+	return archive_close(&d->archive, add_all(d), &d->cli->err);
 }
 
-static int to_stdout(struct sysdump *d, const char *directory, time_t now)
+static int to_stdout(struct sysdump *d)
 {
 	if (d->cli->options.json)
 		return cli_usage_error(d->cli, "standard output is for the archive: run it without --json");
 	if (isatty(STDOUT_FILENO))
 		return cli_usage_error(d->cli, "standard output is a terminal: run `warren sysdump --output - > FILE`");
-	return write_archive(d, dup(STDOUT_FILENO), directory, now);
+	return write_archive(d, dup(STDOUT_FILENO));
 }
 
-static int to_file(struct sysdump *d, const char *path, const char *directory, time_t now)
+static int to_file(struct sysdump *d, const char *path)
 {
 	struct cli *cli = d->cli;
 	int fd = open_file(cli, path), r;
 
 	if (fd < 0)
 		return fd;
-	r = write_archive(d, fd, directory, now);
+	r = write_archive(d, fd);
 	if (r < 0) {
 		unlink(path);
 		return r;
@@ -170,15 +166,11 @@ static int to_file(struct sysdump *d, const char *path, const char *directory, t
 int cmd_sysdump(struct cli *cli)
 {
 	json_auto_t *failures = json_array();
-	struct sysdump d = { .cli = cli, .failures = failures };
 	const char *output = cli->options.output;
 	char directory[DIRECTORY_MAX], path[DIRECTORY_MAX + 8];
-	time_t now = time(NULL);
+	struct sysdump d = { .cli = cli, .archive = { .directory = directory, .when = time(NULL) }, .failures = failures };
 
-	if (!failures)
-		return err_set(&cli->err, ENOMEM, "cannot allocate memory");
-	name_directory(directory, now);
+	name_directory(directory, d.archive.when);
 	snprintf(path, sizeof(path), "%s.tar.gz", directory);
-	return output && strcmp(output, "-") == 0 ? to_stdout(&d, directory, now)
-						  : to_file(&d, output ?: path, directory, now);
+	return output && strcmp(output, "-") == 0 ? to_stdout(&d) : to_file(&d, output ?: path);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The parts of a sysdump. */
 #include "sysdump.h"
 
 #include <errno.h>
@@ -58,6 +59,13 @@ static int print_program(void *arg)
 	return 127;
 }
 
+static int print_json(const json_t *json)
+{
+	json_dumpf(json, stdout, JSON_INDENT(1));
+	putchar('\n');
+	return 0;
+}
+
 /* Prints an answer of the agent. */
 static int print_answer(void *arg)
 {
@@ -69,9 +77,7 @@ static int print_answer(void *arg)
 		puts(why.msg);
 		return 1;
 	}
-	json_dumpf(answer, stdout, JSON_INDENT(1));
-	putchar('\n');
-	return 0;
+	return print_json(answer);
 }
 
 static int print_map(void *arg)
@@ -126,9 +132,7 @@ static int print_pinned(void *arg)
 
 	for (const char *const *name = part->words; *name; name++)
 		describe_program(list, *name);
-	json_dumpf(list, stdout, JSON_INDENT(1));
-	putchar('\n');
-	return 0;
+	return print_json(list);
 }
 
 /* --- files --- */
@@ -170,19 +174,23 @@ static void print_file(const char *path)
 		printf("==> %s <==\n%s\n", path, text);
 }
 
+static void each_file(const char *pattern, void (*print)(const char *path))
+{
+	glob_t found = { 0 };
+
+	if (glob(pattern, GLOB_BRACE, NULL, &found) == 0) {
+		for (size_t i = 0; i < found.gl_pathc; i++)
+			print(found.gl_pathv[i]);
+	}
+	globfree(&found);
+}
+
 static int print_files(void *arg)
 {
 	const struct sysdump_part *part = arg;
 
-	for (const char *const *pattern = part->words; *pattern; pattern++) {
-		glob_t found = { 0 };
-
-		if (glob(*pattern, GLOB_BRACE, NULL, &found) == 0) {
-			for (size_t i = 0; i < found.gl_pathc; i++)
-				print_file(found.gl_pathv[i]);
-		}
-		globfree(&found);
-	}
+	for (const char *const *pattern = part->words; *pattern; pattern++)
+		each_file(*pattern, print_file);
 	return 0;
 }
 
@@ -333,25 +341,20 @@ static void print_conf(const char *path)
 	}
 	redact_other_plugins(json);
 	redact(json);
-	json_dumpf(json, stdout, JSON_INDENT(1));
-	putchar('\n');
+	print_json(json);
 }
 
 static int print_confs(void *arg)
 {
-	glob_t found = { 0 };
-
-	if (glob(CNI_CONF_DIR "/*.{conf,conflist,json}", GLOB_BRACE, NULL, &found) == 0) {
-		for (size_t i = 0; i < found.gl_pathc; i++)
-			print_conf(found.gl_pathv[i]);
-	}
-	globfree(&found);
+	each_file(CNI_CONF_DIR "/*.{conf,conflist,json}", print_conf);
 	return 0;
 }
 
 /* --- the table --- */
 
 #define WARREN(file, ...) { .name = file, .print = print_warren, .words = WORDS("warren", __VA_ARGS__, "--json") }
+/* That a check has failed is no failure of the part. */
+#define STATUS(file, ...) { .name = file, .print = print_warren, .words = WORDS("warren", "status", __VA_ARGS__), .status = CLI_FAILED }
 #define PROGRAM(file, ...) { .name = file, .print = print_program, .words = WORDS(__VA_ARGS__) }
 #define FILES(file, ...) { .name = file, .print = print_files, .words = WORDS(__VA_ARGS__) }
 #define ANSWER(method) { .name = "agent/" method ".json", .print = print_answer, .words = WORDS(method) }
@@ -363,14 +366,8 @@ static int print_confs(void *arg)
 const struct sysdump_part sysdump_parts[] = {
 	WARREN("version.json", "version"),
 	{ .name = "status.txt", .print = print_warren, .words = WORDS("warren", "status"), .status = CLI_FAILED },
-	{ .name = "status.json",
-	  .print = print_warren,
-	  .words = WORDS("warren", "status", "--json"),
-	  .status = CLI_FAILED },
-	{ .name = "cluster.json",
-	  .print = print_warren,
-	  .words = WORDS("warren", "status", "--cluster", "--json"),
-	  .status = CLI_FAILED }, /* also if the node is in no cluster */
+	STATUS("status.json", "--json"),
+	STATUS("cluster.json", "--cluster", "--json"), /* also fails if the node is in no cluster */
 	WARREN("node.json", "node", "show"),
 	WARREN("nodes.json", "node", "list"),
 	WARREN("endpoints.json", "endpoint", "list"),

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "codec_fields.h"
+#include "codec_internal.h"
 #include "maps.h"
 #include "enum_names.h"
 #include "rig.h"

@@ -17,8 +17,7 @@
 #include "json.h"
 #include "enum_names.h"
 #include "packet_text.h"
-#include "pods.h"
-#include "remotes.h"
+#include "endpoints.h"
 #include "service_rows.h"
 
 struct monitor {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "clock.h"
-#include "node_pings.h"
+#include "ping.h"
 
 #define COUNT 3
 #define INTERVAL_MS 50

@@ -2,14 +2,21 @@
 /* warren trace: runs a synthetic packet through the dry-run programs and shows each step. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "codec.h"
-#include "gateway.h"
 #include "enum_names.h"
+#include "flow_side.h"
+#include "flows.h"
+#include "frame.h"
+#include "gateway.h"
+#include "nexthop.h"
 #include "packet_text.h"
-#include "trace_steps.h"
+#include "progs.h"
+#include "trace.h"
 
 #define SOURCE_PORT 40000
 #define TCP_SYN 0x02
@@ -22,6 +29,30 @@
 
 /* The identity that another node's packet carries if SRC is unknown here; no pod of this node has it. */
 #define CARRIED_IDENTITY (WR_ID_SOME_POD | 1)
+
+/* A synthetic packet, the program that runs on it, and the recorded steps. */
+struct trace_run {
+	struct cli *cli;
+	struct endpoints endpoints;
+	struct flow flow;
+	const char *program; /* WARREN_PROG_* */
+	uint32_t device;     /* to which it is attached: an endpoint's device, an uplink or warren0 */
+	uint32_t entered;    /* ingress device of the packet; 0: sent by the host itself */
+	const struct remote_node *sender; /* the node that sends the tunnel packet, or NULL */
+	struct nexthop nexthop;			  /* of the sender, from the kernel's routes */
+	struct link_info link;		  /* the uplink */
+	uint64_t carried;		  /* identity in the tunnel packet */
+	struct frame frame;
+	uint8_t bytes[FRAME_TUNNEL_MAX];
+	size_t length;
+	struct wr_trace trace;
+	int tc_verdict;
+};
+
+static bool trace_runs(const struct trace_run *run, const char *program)
+{
+	return strcmp(run->program, program) == 0;
+}
 
 /* --- the packet --- */
 
@@ -99,6 +130,270 @@ static int make_packet(struct trace_run *run)
 	else
 		run->length = frame_make(f, run->bytes);
 	return r;
+}
+
+/* --- the steps --- */
+
+static void __attribute__((format(printf, 4, 5)))
+step(struct trace_run *run, const char *name, enum out_colour colour, const char *fmt, ...)
+{
+	char text[REMOTE_LABEL_MAX + 256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	out_record(run->cli->out, NULL);
+	out_string(run->cli->out, "step", name);
+	out_word(run->cli->out, "result", text, colour);
+	out_end(run->cli->out);
+}
+
+/* The arrival of a packet from another node. */
+static void step_tunnel(struct trace_run *run)
+{
+	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN];
+	const struct dp_node *node = &run->sender->dp;
+
+	if (node->direct)
+		step(run, "uplink", OUT_PLAIN, "%s, from %s without a tunnel: on the same link", run->link.name,
+		     node_label(run->sender, label));
+	else
+		step(run, "uplink", OUT_PLAIN, "%s, from %s: Geneve VNI %u from %s to %s, identity %s carried",
+		     run->link.name, node_label(run->sender, label), run->endpoints.remotes.cluster.vni,
+		     ip_format(&node->remote, from), ip_format(&node->local, to), identity_name(run->carried, number));
+}
+
+/* The endpoint whose device the program is attached to; on an uplink, the local end of the flow. */
+static uint32_t evaluated_endpoint(const struct trace_run *run)
+{
+	const struct wr_trace *t = &run->trace;
+
+	if (!run->sender)
+		return t->ifindex;
+	return t->ct.responder & WR_REMOTE ? t->ct.initiator : t->ct.responder;
+}
+
+static void step_endpoint(struct trace_run *run)
+{
+	const uint32_t id = evaluated_endpoint(run);
+	const struct endpoint *endpoint = endpoints_find(&run->endpoints, id);
+	char label[POD_LABEL_MAX], identity[NUMBER_STRLEN], class[NUMBER_STRLEN];
+
+	if (endpoint)
+		step(run, "endpoint", OUT_PLAIN, "%u %s, identity %s, %s, revision %u", id,
+		     endpoint_label(&run->endpoints, id, label), identity_name(endpoint->ep.identity, identity),
+		     class_name(endpoint->ep.policy_class, class), endpoint->ep.revision);
+	else if (trace_runs(run, WARREN_PROG_FROM_POD) || trace_runs(run, WARREN_PROG_TO_POD))
+		step(run, "endpoint", OUT_RED, "device %u belongs to no endpoint", run->device);
+}
+
+static void step_peer(struct trace_run *run)
+{
+	const bool sent = trace_runs(run, WARREN_PROG_FROM_POD) || trace_runs(run, WARREN_PROG_FROM_HOST);
+	char label[REMOTE_LABEL_MAX], number[NUMBER_STRLEN];
+	const struct wr_trace *t = &run->trace;
+	const char *identity = identity_name(t->peer_identity, number);
+
+	if (t->peer_ifindex & WR_REMOTE) /* the world: forwarded by that node's stack */
+		step(run, "peer", OUT_PLAIN, "%s%s, identity %s", t->peer_identity == WR_ID_WORLD ? "world by " : "",
+		     remote_label(&run->endpoints.remotes, t->peer_ifindex,
+				  sent ? &run->frame.destination : &run->frame.source, label),
+		     identity);
+	else if (t->peer_ifindex)
+		step(run, "peer", OUT_PLAIN, "endpoint %u %s, identity %s", t->peer_ifindex,
+		     endpoint_label(&run->endpoints, t->peer_ifindex, label), identity);
+	else
+		step(run, "peer", OUT_PLAIN, "%s", identity);
+}
+
+/* Comes first, as in the program: all later steps see the backend's address. */
+static void step_service(struct trace_run *run)
+{
+	const struct wr_trace *t = &run->trace;
+	const bool v6 = run->frame.destination.family == AF_INET6;
+	const struct ip end = v6 ? ip_from(AF_INET6, &t->backend) : ip_from(AF_INET, &t->backend);
+	char text[SOCKET_STRLEN];
+
+	socket_format(&end, ntohs(t->backend_port), text);
+	if (t->steps & WR_TRACE_CHOSEN)
+		step(run, "service", OUT_GREEN, "to backend %s, selected of %u: the next run may select another one",
+		     text, t->backends);
+	else if (t->steps & WR_TRACE_SERVICE)
+		step(run, "service", OUT_GREEN, "to backend %s, as for earlier packets of the flow", text);
+}
+
+/* Comes last, as in the program: all earlier steps see the backend's address. */
+static void step_reverse_nat(struct trace_run *run)
+{
+	const struct wr_trace *t = &run->trace;
+	const bool v6 = run->frame.destination.family == AF_INET6;
+	const struct ip end = v6 ? ip_from(AF_INET6, &t->backend) : ip_from(AF_INET, &t->backend);
+	char text[SOCKET_STRLEN];
+
+	if (t->steps & WR_TRACE_REVERSE_NAT)
+		step(run, "service", OUT_GREEN, "a reply: its source becomes service %s",
+		     socket_format(&end, ntohs(t->backend_port), text));
+}
+
+static void step_conntrack(struct trace_run *run)
+{
+	uint32_t steps = run->trace.steps;
+	const char *state = run->trace.ct.flags & WR_CT_REPLIED ? "replied" : "unreplied";
+
+	if (run->trace.ct.flags & (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS))
+		state = "denied";
+	if (!(steps & WR_TRACE_CT_FOUND))
+		step(run, "conntrack", OUT_PLAIN, "no entry for this flow");
+	else if (steps & WR_TRACE_CT_STALE)
+		step(run, "conntrack", OUT_PLAIN, "a stale entry: this packet begins a new flow");
+	else
+		step(run, "conntrack", OUT_PLAIN, "an entry, %s%s%s%s%s", state,
+		     steps & WR_TRACE_CT_REPLY ? ", this is a reply" : "",
+		     steps & WR_TRACE_CT_RELATED ? ", this is an error about it" : "",
+		     run->trace.ct.flags & WR_CT_VIA_STACK ? ", through the host's stack" : "",
+		     steps & WR_TRACE_CT_REEVALUATED ? ", evaluated again since policy or identity has changed" : "");
+}
+
+/* Class and peer, if rules were looked up. */
+static const char *details(const struct wr_trace_verdict *v, char *buf, size_t size)
+{
+	char peer[NUMBER_STRLEN], class[32] = "";
+	int n;
+
+	if (v->rule != WR_RULE_NONE && v->rule < WR_RULE_FIRST)
+		return "";
+	if (v->rule != WR_RULE_NONE) /* else the text names it already */
+		snprintf(class, sizeof(class), "class %u, ", v->policy_class);
+	n = snprintf(buf, size, " (%speer class %s", class, peer_name(v->peer_class, peer));
+	if (v->cidr_peer != WR_PEER_NONE)
+		n += snprintf(buf + n, size - (size_t)n, ", CIDR peer %s", peer_name(v->cidr_peer, peer));
+	snprintf(buf + n, size - (size_t)n, ")");
+	return buf;
+}
+
+static void step_verdict(struct trace_run *run, uint32_t direction)
+{
+	const struct wr_trace *t = &run->trace;
+	const struct wr_trace_verdict *v = &t->verdict[direction];
+	bool evaluated = t->steps & (direction == WR_EGRESS ? WR_TRACE_EVALUATED_EGRESS : WR_TRACE_EVALUATED_INGRESS);
+	bool tracked = (t->steps & WR_TRACE_CT_FOUND) && !(t->steps & WR_TRACE_CT_STALE);
+	bool denied = t->ct.flags & (direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS);
+	uint32_t rule = t->ct.at[direction].rule;
+	char text[RULE_STRLEN], more[96];
+
+	if (evaluated)
+		step(run, direction_name(direction), v->allowed ? OUT_GREEN : OUT_RED, "%s: %s%s",
+		     v->allowed ? "allowed" : "denied", rule_text(v->rule, v->policy_class, text),
+		     details(v, more, sizeof(more)));
+	else if (tracked && (rule != WR_RULE_NONE || denied))
+		step(run, direction_name(direction), denied ? OUT_RED : OUT_GREEN, "%s before: %s",
+		     denied ? "denied" : "allowed", rule_text(rule, 0, text));
+	else
+		step(run, direction_name(direction), OUT_PLAIN, "not evaluated");
+}
+
+/* The host stack's handling of a packet from from_pod. */
+static void step_stack(struct trace_run *run)
+{
+	const struct wr_config *cfg = &run->cli->dp.config;
+	const struct flow_side *to = &run->flow.to;
+	uint32_t mark = run->trace.mark;
+	char marks[96];
+
+	snprintf(marks, sizeof(marks), "0x%08x:%s%s%s", mark, mark & cfg->mark_pod ? " from a pod" : "",
+		 mark & cfg->mark_masquerade ? ", to be masqueraded" : "",
+		 mark & cfg->mark_host_only ? ", not further than this host" : "");
+	step(run, "forwarding", OUT_GREEN, "to the host's stack, with mark %s", marks);
+	if (to->kind == FLOW_SIDE_HOST)
+		step(run, "stack", OUT_PLAIN, "its input chain, then a socket of this host");
+	else if (mark & cfg->mark_host_only)
+		step(run, "stack", OUT_YELLOW, "its forward chain drops it");
+	else if (to->kind == FLOW_SIDE_POD)
+		step(run, "stack", OUT_PLAIN,
+		     "reverses its own NAT; to_pod of the pod behind it evaluates the result");
+	else
+		step(run, "stack", OUT_PLAIN, "its routes and its forward chain%s",
+		     mark & cfg->mark_masquerade ? "; it leaves with the node's address as source" : "");
+}
+
+/* Through an uplink to another node. */
+static void step_node(struct trace_run *run)
+{
+	const struct remote_node *node = remotes_by_slot(&run->endpoints.remotes, run->trace.peer_ifindex & ~WR_REMOTE);
+	char label[NODE_LABEL_MAX], from[IP_STRLEN], to[IP_STRLEN], number[NUMBER_STRLEN], uplink[IF_NAMESIZE],
+	    mac[MAC_STRLEN];
+	const char *device;
+	struct nexthop nexthop;
+
+	if (!node) {
+		step(run, "forwarding", OUT_GREEN, "%s", reason_text(run->trace.reason));
+		return;
+	}
+	node_label(node, label);
+	device = if_indextoname(run->trace.redirect, uplink) ?: "(gone)";
+	if (node->dp.direct)
+		step(run, "forwarding", OUT_GREEN, "to %s: without a tunnel, by uplink %s", label, device);
+	else
+		step(run, "forwarding", OUT_GREEN,
+		     "to %s: encapsulated, Geneve VNI %u from %s to %s by uplink %s, identity %s%s", label,
+		     run->endpoints.remotes.cluster.vni, ip_format(&node->dp.local, from),
+		     ip_format(&node->dp.remote, to), device, identity_name(run->carried, number),
+		     node->dp.keyed ? ", keyed" : "");
+	if (nexthop_find(&run->endpoints.nl, &node->dp.remote, &nexthop, NULL) < 0)
+		step(run, "next hop", OUT_YELLOW, "no route to it now: the uplink is the last one that was found");
+	else if (nexthop.resolved)
+		step(run, "next hop", OUT_PLAIN, "%s, which is %s%s", mac_format(nexthop.dmac, mac),
+		     nexthop.gateway ? "gateway " : "", ip_format(&nexthop.next, to));
+	else
+		step(run, "next hop", OUT_YELLOW, "%s%s is not resolved yet: the packet would make the kernel resolve it",
+		     nexthop.gateway ? "gateway " : "", ip_format(&nexthop.next, to));
+}
+
+static void step_forwarding(struct trace_run *run)
+{
+	const struct wr_trace *t = &run->trace;
+	char label[POD_LABEL_MAX];
+
+	if (reason_drops(t->reason))
+		step(run, "forwarding", OUT_RED, "dropped: %s", reason_text(t->reason));
+	else if (t->reason == WR_REASON_TO_ENDPOINT)
+		step(run, "forwarding", OUT_GREEN, "redirected into the pod of endpoint %u %s", t->redirect,
+		     endpoint_label(&run->endpoints, t->redirect, label));
+	else if (t->reason == WR_REASON_TO_NODE)
+		step_node(run);
+	else if (t->reason == WR_REASON_TO_HOST)
+		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s%s",
+		     WARREN_GATEWAY_LINK,
+		     run->flow.to.kind == FLOW_SIDE_WORLD ? ", which has forwarded the request" : "");
+	else if (t->reason == WR_REASON_NONE && run->sender)
+		step(run, "forwarding", OUT_GREEN, "not evaluated: passed to the host's stack unchanged");
+	else if (trace_runs(run, WARREN_PROG_FROM_POD) &&
+		 (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))
+		step_stack(run);
+	else
+		step(run, "forwarding", OUT_GREEN, "%s", reason_text(t->reason) ?: "passed");
+}
+
+/* Table "steps", in the order of the packet's path. */
+static void out_trace_steps(struct trace_run *run)
+{
+	const struct wr_trace *t = &run->trace;
+
+	out_table(run->cli->out, "steps", NULL);
+	if (run->sender)
+		step_tunnel(run);
+	step_endpoint(run);
+	if (t->steps & WR_TRACE_PARSED) {
+		step_service(run);
+		step_peer(run);
+		step_conntrack(run);
+		step_verdict(run, WR_EGRESS);
+		step_verdict(run, WR_INGRESS);
+		step_reverse_nat(run);
+	}
+	step_forwarding(run);
+	out_end(run->cli->out);
 }
 
 /* --- the command --- */

@@ -13,7 +13,7 @@
 #include "err.h"
 #include "out.h"
 
-struct codec_field; /* codec_fields.h */
+struct codec_field; /* codec_internal.h */
 
 struct map_codec {
 	const char *name;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What each map holds, field by field. */
-#include "codec_fields.h"
+#include "codec_internal.h"
 
 /* The codec of a map: syntax of a key, fields of keys and of values. */
 #define CODEC(map, form, key_fields, value_fields)                                                                     \

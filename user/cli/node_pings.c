@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "node_pings.h"
+#include "ping.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The document is a tree of nodes: commands build it, out_flush() renders it as JSON, as text, or as a line of a stream. */
 #include "out.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -8,7 +10,37 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "out_internal.h"
+
+#define COLUMNS_MAX 32
+#define DEPTH_MAX 16
+
+enum kind { RECORD, TABLE, LIST, FIELD, BLOCK, NOTE };
+
+struct node {
+	enum kind kind;
+	const char *key; /* a literal of the caller's */
+	json_t *value;	 /* of a field */
+	char *text;	 /* of a field or note; of a table: its text if it is empty */
+	enum out_colour colour;
+	struct node *first, *last, *next;
+};
+
+/* Layout of a column. Columns of numbers are aligned to the right. */
+struct layout {
+	size_t room;
+	bool numbers, words;
+};
+
+struct out {
+	enum out_format format;
+	FILE *file;
+	bool colours;
+	bool failed;
+	struct node *root;
+	struct node *open[DEPTH_MAX]; /* containers not yet ended, outermost first */
+	int depth;
+	struct layout stream[COLUMNS_MAX]; /* of the lines that a stream has printed */
+};
 
 struct out *out_new(enum out_format format, FILE *file)
 {
@@ -315,6 +347,218 @@ void out_note(struct out *o, const char *fmt, ...)
 	append(o, NOTE, NULL, text);
 }
 
+/* --- rendering: JSON --- */
+
+static json_t *render_json(const struct node *n)
+{
+	bool array = n->kind == TABLE || n->kind == LIST;
+	json_t *value;
+
+	if (n->kind == FIELD || n->kind == BLOCK)
+		return json_incref(n->value);
+	value = array ? json_array() : json_object();
+	for (const struct node *c = n->first; c; c = c->next) {
+		int failed;
+
+		if (c->kind == NOTE)
+			continue;
+		if (array)
+			failed = json_array_append_new(value, render_json(c));
+		else
+			failed = json_object_set_new(value, c->key ?: "", render_json(c));
+		if (failed) {
+			json_decref(value);
+			return NULL;
+		}
+	}
+	return value;
+}
+
+/* --- rendering: text --- */
+
+/* Counts characters: UTF-8 continuation bytes have no width. */
+static size_t width(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += (*text & 0xc0) != 0x80;
+	return n;
+}
+
+static void spaces(struct out *o, size_t n)
+{
+	fprintf(o->file, "%*s", (int)n, "");
+}
+
+static void put_text(struct out *o, const struct node *n)
+{
+	static const char *const on[] = { [OUT_GREEN] = "\033[32m", [OUT_YELLOW] = "\033[33m", [OUT_RED] = "\033[31m" };
+
+	if (o->colours && n->colour != OUT_PLAIN)
+		fprintf(o->file, "%s%s\033[0m", on[n->colour], n->text);
+	else
+		fputs(n->text, o->file);
+}
+
+static void put_label(struct out *o, const char *key, bool upper)
+{
+	for (; *key; key++)
+		fputc(*key == '_' ? ' ' : upper ? toupper((unsigned char)*key) : *key, o->file);
+}
+
+/* The fields of a row, nested records included, as columns. */
+static int columns(const struct node *row, const struct node **cells, int n)
+{
+	for (const struct node *c = row->first; c; c = c->next) {
+		if (c->kind == RECORD)
+			n = columns(c, cells, n);
+		else if (c->kind == FIELD && c->text && n < COLUMNS_MAX)
+			cells[n++] = c;
+	}
+	return n;
+}
+
+/* A number that is shown as a word is aligned like words. */
+static bool is_number(const struct node *cell)
+{
+	return json_is_integer(cell->value) && !isalpha((unsigned char)cell->text[0]);
+}
+
+static void lay_out(const struct node *table, struct layout *layout, int count)
+{
+	const struct node *cells[COLUMNS_MAX];
+
+	for (const struct node *row = table->first; row; row = row->next) {
+		int n = columns(row, cells, 0);
+
+		for (int i = 0; i < n && i < count; i++) {
+			if (width(cells[i]->text) > layout[i].room)
+				layout[i].room = width(cells[i]->text);
+			layout[i].numbers |= is_number(cells[i]);
+			layout[i].words |= !is_number(cells[i]) && !json_is_null(cells[i]->value);
+		}
+	}
+}
+
+/* The blanks before or after a cell's text. */
+static void pad(struct out *o, const struct layout *layout, size_t taken, bool before, bool last)
+{
+	bool right = layout->numbers && !layout->words;
+
+	if (before == right && layout->room > taken && !(last && !before))
+		spaces(o, layout->room - taken);
+	if (!before)
+		fputs(last ? "\n" : "  ", o->file);
+}
+
+static void put_row(struct out *o, const struct node *const *cells, const struct layout *layout, int count)
+{
+	for (int i = 0; i < count; i++) {
+		pad(o, &layout[i], width(cells[i]->text), true, i + 1 == count);
+		put_text(o, cells[i]);
+		pad(o, &layout[i], width(cells[i]->text), false, i + 1 == count);
+	}
+}
+
+static void render_table(struct out *o, const struct node *table, size_t indent)
+{
+	const struct node *cells[COLUMNS_MAX];
+	struct layout layout[COLUMNS_MAX] = { 0 };
+	int count = columns(table->first, cells, 0);
+
+	for (int i = 0; i < count; i++)
+		layout[i].room = width(cells[i]->key);
+	lay_out(table, layout, count);
+	spaces(o, indent);
+	for (int i = 0; i < count; i++) {
+		pad(o, &layout[i], width(cells[i]->key), true, i + 1 == count);
+		put_label(o, cells[i]->key, true);
+		pad(o, &layout[i], width(cells[i]->key), false, i + 1 == count);
+	}
+	for (const struct node *row = table->first; row; row = row->next) {
+		int n = columns(row, cells, 0);
+
+		spaces(o, indent);
+		put_row(o, cells, layout, n < count ? n : count);
+	}
+}
+
+static void render_node(struct out *o, const struct node *n, size_t indent);
+
+static void render_record(struct out *o, const struct node *record, size_t indent)
+{
+	size_t room = 0;
+
+	for (const struct node *c = record->first; c; c = c->next) {
+		if (c->kind == FIELD && c->text && width(c->key) > room)
+			room = width(c->key);
+	}
+	for (const struct node *c = record->first; c; c = c->next) {
+		if (c->kind == FIELD && c->text) {
+			spaces(o, indent);
+			put_label(o, c->key, false);
+			fputc(':', o->file);
+			spaces(o, room - width(c->key) + 1);
+			put_text(o, c);
+			fputc('\n', o->file);
+		} else if (c->kind != FIELD) {
+			bool titled = c->key && c->kind != BLOCK;
+
+			if (titled) {
+				spaces(o, indent);
+				put_label(o, c->key, false);
+				fputs(":\n", o->file);
+			}
+			render_node(o, c, indent + (titled ? 2 : 0));
+		}
+	}
+}
+
+static void render_node(struct out *o, const struct node *n, size_t indent)
+{
+	switch (n->kind) {
+	case RECORD:
+		render_record(o, n, indent);
+		break;
+	case TABLE:
+	case LIST:
+		if (!n->first) {
+			spaces(o, indent);
+			fprintf(o->file, "%s\n", n->text ?: "none");
+		} else if (n->kind == TABLE) {
+			render_table(o, n, indent);
+		}
+		for (const struct node *c = n->kind == LIST ? n->first : NULL; c; c = c->next) {
+			render_node(o, c, indent);
+			if (c->next)
+				fputc('\n', o->file);
+		}
+		break;
+	case FIELD:
+	case BLOCK:
+	case NOTE:
+		spaces(o, indent);
+		put_text(o, n);
+		if (n->text[0] == '\0' || n->text[strlen(n->text) - 1] != '\n')
+			fputc('\n', o->file);
+		break;
+	}
+}
+
+/* The root as one line. The later lines of a stream are unknown, so its columns widen as needed. */
+static void render_line(struct out *o)
+{
+	const struct node *cells[COLUMNS_MAX];
+	int n = columns(o->root, cells, 0);
+
+	for (int i = 0; i < n; i++) {
+		if (width(cells[i]->text) > o->stream[i].room)
+			o->stream[i].room = width(cells[i]->text);
+	}
+	put_row(o, cells, o->stream, n);
+}
+
 /* --- writing --- */
 
 static int flush(struct out *o, bool line, struct err *err)
@@ -323,15 +567,15 @@ static int flush(struct out *o, bool line, struct err *err)
 	bool failed = o->failed || o->depth;
 
 	if (o->root && !failed && o->format == OUT_JSON) {
-		json = out_render_json(o->root);
+		json = render_json(o->root);
 		failed = !json;
 		if (!failed && json_dumpf(json, o->file, line ? JSON_COMPACT : JSON_INDENT(2)) == 0)
 			fputc('\n', o->file);
 	} else if (o->root && !failed) {
 		if (line)
-			out_render_line(o);
+			render_line(o);
 		for (const struct node *n = line ? NULL : o->root; n; n = n->next)
-			out_render_text(o, n, 0);
+			render_node(o, n, 0);
 	}
 	out_drop(o);
 	if (failed)

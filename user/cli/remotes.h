@@ -10,7 +10,6 @@
 #include "nexthop.h"
 #include "nodes.h"
 #include "packet_text.h"
-#include "pods.h"
 
 struct remote_node {
 	uint32_t slot;	     /* 0: in no map: this node, or one that is not programmed */

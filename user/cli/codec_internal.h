@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The fields of keys and values: one description of each, for parsing and printing. */
-#ifndef WARREN_CODEC_FIELDS_H
-#define WARREN_CODEC_FIELDS_H
+#ifndef WARREN_CODEC_INTERNAL_H
+#define WARREN_CODEC_INTERNAL_H
 
 #include "abi/maps.h"
 #include "codec.h"

@@ -74,13 +74,16 @@ struct cli_arg {
 
 struct cli;
 
+/* Runs a command: writes its result to cli->out. Returns 0, or -errno with cli->err set. */
+typedef int command_fn(struct cli *cli);
+
 struct command {
 	const char *name; /* one or two words; NULL ends the table */
+	command_fn *run;
+	const char *summary;
 	struct cli_arg args[CLI_ARGS_MAX + 1];
 	struct cli_option options[CLI_OPTIONS_MAX + 1];
-	const char *summary;
-	bool stream;		     /* prints one document a line */
-	int (*run)(struct cli *cli); /* writes its result to cli->out; 0 or -errno with cli->err set */
+	bool stream; /* prints one document a line */
 };
 
 extern const struct command warren_commands[];
@@ -133,44 +136,17 @@ const json_t *cli_agent(struct cli *cli, const char *method);
 /* Without an answer of the agent: adds a note why, and what the output `lacks` because of it. */
 void out_no_agent(struct cli *cli, const char *lacks);
 
-int cmd_node_init(struct cli *cli);
-int cmd_node_show(struct cli *cli);
-int cmd_node_down(struct cli *cli);
-int cmd_node_list(struct cli *cli);
-int cmd_node_get(struct cli *cli);
-int cmd_node_ping(struct cli *cli);
-int cmd_status(struct cli *cli);
-int cmd_status_cluster(struct cli *cli);
-int cmd_endpoint_list(struct cli *cli);
-int cmd_endpoint_get(struct cli *cli);
-int cmd_identity_list(struct cli *cli);
-int cmd_identity_get(struct cli *cli);
-int cmd_ipcache_list(struct cli *cli);
-int cmd_ipcache_get(struct cli *cli);
-int cmd_policy_list(struct cli *cli);
-int cmd_policy_get(struct cli *cli);
-int cmd_policy_why(struct cli *cli);
-int cmd_service_list(struct cli *cli);
-int cmd_service_get(struct cli *cli);
-int cmd_trace(struct cli *cli);
-int cmd_ct_list(struct cli *cli);
-int cmd_ct_get(struct cli *cli);
-int cmd_ct_flush(struct cli *cli);
-int cmd_ct_stats(struct cli *cli);
-int cmd_map_list(struct cli *cli);
-int cmd_map_dump(struct cli *cli);
-int cmd_map_get(struct cli *cli);
-int cmd_deny_add(struct cli *cli);
-int cmd_deny_del(struct cli *cli);
-int cmd_deny_list(struct cli *cli);
-int cmd_deny_flush(struct cli *cli);
-int cmd_uplink_list(struct cli *cli);
-int cmd_uplink_xdp(struct cli *cli);
-int cmd_metrics(struct cli *cli);
-int cmd_monitor(struct cli *cli);
-int cmd_sysdump(struct cli *cli);
-int cmd_completion_bash(struct cli *cli);
-int cmd_version(struct cli *cli);
-int cmd_help(struct cli *cli);
+command_fn cmd_node_init, cmd_node_show, cmd_node_down, cmd_node_list, cmd_node_get, cmd_node_ping;
+command_fn cmd_status, cmd_status_cluster;
+command_fn cmd_endpoint_list, cmd_endpoint_get;
+command_fn cmd_identity_list, cmd_identity_get;
+command_fn cmd_ipcache_list, cmd_ipcache_get;
+command_fn cmd_policy_list, cmd_policy_get, cmd_policy_why;
+command_fn cmd_service_list, cmd_service_get;
+command_fn cmd_ct_list, cmd_ct_get, cmd_ct_flush, cmd_ct_stats;
+command_fn cmd_map_list, cmd_map_dump, cmd_map_get;
+command_fn cmd_deny_add, cmd_deny_del, cmd_deny_list, cmd_deny_flush;
+command_fn cmd_uplink_list, cmd_uplink_xdp;
+command_fn cmd_trace, cmd_metrics, cmd_monitor, cmd_sysdump, cmd_completion_bash, cmd_version, cmd_help;
 
 #endif

@@ -24,14 +24,13 @@ struct shown {
 
 static void out_side(struct shown *s, const char *key, const struct ip *ip, uint16_t port, uint32_t id)
 {
-	char text[SOCKET_STRLEN + REMOTE_LABEL_MAX], socket[SOCKET_STRLEN], label[REMOTE_LABEL_MAX], address[IP_STRLEN];
+	char socket[SOCKET_STRLEN], label[REMOTE_LABEL_MAX], address[IP_STRLEN];
 	json_t *json = json_pack("{sssI}", "address", ip_format(ip, address), "port", (json_int_t)port);
 
-	socket_format(ip, port, socket);
 	side_label(&s->endpoints, id, ip, label);
 	side_json(&s->endpoints, id, ip, json);
-	snprintf(text, sizeof(text), "%s%s%s", port ? socket : address, *label ? " " : "", label);
-	out_field(s->cli->out, key, json, text, OUT_PLAIN);
+	out_fieldf(s->cli->out, key, json, OUT_PLAIN, "%s%s%s", port ? socket_format(ip, port, socket) : address,
+		   *label ? " " : "", label);
 }
 
 static void out_flow_state(struct out *o, const struct dp_flow *f)
@@ -69,16 +68,14 @@ static void out_point(struct out *o, const struct dp_flow *f, uint32_t direction
 
 static void out_life(struct out *o, const struct dp_flow *f)
 {
-	char text[24];
-
-	snprintf(text, sizeof(text), "%u s", (f->expires_in_ms + 999) / 1000);
-	out_field(o, "expires", json_integer(f->expires_in_ms), f->dead ? "-" : text, OUT_PLAIN);
+	out_fieldf(o, "expires", json_integer(f->expires_in_ms), OUT_PLAIN, f->dead ? "-" : "%u s",
+		   (f->expires_in_ms + 999) / 1000);
 }
 
 /* The service frontend that the initiator sends to: address, port and name; "-": it sends to the responder itself. */
 static int out_service(struct shown *s, const struct dp_flow *f)
 {
-	char text[SOCKET_STRLEN + SERVICE_NAME_MAX], socket[SOCKET_STRLEN], buf[SERVICE_NAME_MAX];
+	char socket[SOCKET_STRLEN], buf[SERVICE_NAME_MAX];
 	const struct service_row *row;
 	const char *name;
 
@@ -91,10 +88,8 @@ static int out_service(struct shown *s, const struct dp_flow *f)
 	s->services_loaded = true;
 	row = service_rows_find(&s->services, &f->service, f->service_port, f->protocol);
 	name = row ? service_row_name(row, buf) : NULL;
-	socket_format(&f->service, f->service_port, socket);
-	snprintf(text, sizeof(text), "%s%s%s", socket, name ? " " : "", name ?: "");
-	out_field(s->cli->out, "service",
-		  service_json(&f->service, f->service_port, name), text, OUT_PLAIN);
+	out_fieldf(s->cli->out, "service", service_json(&f->service, f->service_port, name), OUT_PLAIN, "%s%s%s",
+		   socket_format(&f->service, f->service_port, socket), name ? " " : "", name ?: "");
 	return 0;
 }
 

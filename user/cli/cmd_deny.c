@@ -190,7 +190,7 @@ struct listing {
 
 static void out_last(struct out *o, const struct dp_deny *deny)
 {
-	char text[32], iso[32];
+	char iso[32];
 	time_t when = time(NULL) - (time_t)(deny->idle_ms / 1000);
 	struct tm tm;
 
@@ -199,8 +199,7 @@ static void out_last(struct out *o, const struct dp_deny *deny)
 		return;
 	}
 	strftime(iso, sizeof(iso), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&when, &tm));
-	snprintf(text, sizeof(text), "%" PRIu64 " s ago", deny->idle_ms / 1000);
-	out_field(o, "last_hit", json_string(iso), text, OUT_PLAIN);
+	out_fieldf(o, "last_hit", json_string(iso), OUT_PLAIN, "%" PRIu64 " s ago", deny->idle_ms / 1000);
 }
 
 static int describe(const struct dp_deny *deny, void *arg)

@@ -71,18 +71,17 @@ static void describe_remote(struct monitor *m, const struct wr_event *ev, const 
 {
 	const struct ip *ip = peer_ip(ev, p);
 	const bool world = ev->peer_identity == WR_ID_WORLD; /* forwarded by that node's stack */
-	char text[REMOTE_LABEL_MAX + 16], label[REMOTE_LABEL_MAX];
-	json_t *json = json_object();
+	char label[REMOTE_LABEL_MAX];
+	json_auto_t *json = json_object();
+	struct out *o = m->cli->out;
 
 	find_remote(m, ev->peer_ifindex, ip);
-	snprintf(text, sizeof(text), "%s %s%s", preposition, world ? "world by " : "",
-		 remote_label(&m->remotes, ev->peer_ifindex, ip, label));
 	remote_json(&m->remotes, ev->peer_ifindex, ip, json);
-	out_field(m->cli->out, "peer", json_string(world ? "world" : "node"), text, OUT_PLAIN);
-	out_json(m->cli->out, "peer_node", json_incref(json_object_get(json, "node")));
-	out_json(m->cli->out, "peer_slot", json_incref(json_object_get(json, "slot")));
-	out_json(m->cli->out, "peer_pod", json_incref(json_object_get(json, "pod")));
-	json_decref(json);
+	out_fieldf(o, "peer", json_string(world ? "world" : "node"), OUT_PLAIN, "%s %s%s", preposition,
+		   world ? "world by " : "", remote_label(&m->remotes, ev->peer_ifindex, ip, label));
+	out_json(o, "peer_node", json_incref(json_object_get(json, "node")));
+	out_json(o, "peer_slot", json_incref(json_object_get(json, "slot")));
+	out_json(o, "peer_pod", json_incref(json_object_get(json, "pod")));
 }
 
 static void describe_peer(struct monitor *m, const struct wr_event *ev, const struct packet *p)
@@ -90,20 +89,21 @@ static void describe_peer(struct monitor *m, const struct wr_event *ev, const st
 	const char *preposition = ev->direction == WR_EGRESS ? "to" : "from";
 	const struct pod *pod;
 	struct out *o = m->cli->out;
-	char text[POD_LABEL_MAX + 64], label[POD_LABEL_MAX], number[NUMBER_STRLEN];
+	char label[POD_LABEL_MAX], number[NUMBER_STRLEN];
+	const char *identity;
 
 	if (ev->peer_ifindex & WR_REMOTE) {
 		describe_remote(m, ev, p, preposition);
 		return;
 	}
-	pod = find_pod(m, ev->peer_ifindex);
 	if (!ev->peer_ifindex) {
-		snprintf(text, sizeof(text), "%s %s", preposition, identity_name(ev->peer_identity, number));
-		out_field(o, "peer", json_string(identity_name(ev->peer_identity, number)), text, OUT_PLAIN);
+		identity = identity_name(ev->peer_identity, number);
+		out_fieldf(o, "peer", json_string(identity), OUT_PLAIN, "%s %s", preposition, identity);
 		return;
 	}
-	snprintf(text, sizeof(text), "%s endpoint %u %s", preposition, ev->peer_ifindex, pod_label(pod, label));
-	out_field(o, "peer", json_string("endpoint"), text, OUT_PLAIN);
+	pod = find_pod(m, ev->peer_ifindex);
+	out_fieldf(o, "peer", json_string("endpoint"), OUT_PLAIN, "%s endpoint %u %s", preposition, ev->peer_ifindex,
+		   pod_label(pod, label));
 	out_json(o, "peer_endpoint", json_integer(ev->peer_ifindex));
 	out_json(o, "peer_pod", pod && pod->name ? json_string(pod->name) : json_null());
 }
@@ -165,7 +165,7 @@ static void describe_time(struct out *o, const struct wr_event *ev)
 	uint64_t wall = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME) + ev->time_ns;
 	time_t seconds = (time_t)(wall / NS_PER_S);
 	unsigned ms = (unsigned)(wall % NS_PER_S / NS_PER_MS);
-	char json[40], text[40];
+	char json[40], text[16];
 	struct tm tm;
 	size_t n;
 
@@ -173,9 +173,8 @@ static void describe_time(struct out *o, const struct wr_event *ev)
 	n = strftime(json, sizeof(json), "%Y-%m-%dT%H:%M:%S", &tm);
 	snprintf(json + n, sizeof(json) - n, ".%03uZ", ms);
 	localtime_r(&seconds, &tm);
-	n = strftime(text, sizeof(text), "%H:%M:%S", &tm);
-	snprintf(text + n, sizeof(text) - n, ".%03u", ms);
-	out_field(o, "time", json_string(json), text, OUT_PLAIN);
+	strftime(text, sizeof(text), "%H:%M:%S", &tm);
+	out_fieldf(o, "time", json_string(json), OUT_PLAIN, "%s.%03u", text, ms);
 }
 
 /* --- packet --- */
@@ -212,7 +211,7 @@ static void describe_packet(struct monitor *m, const struct wr_event *ev, const 
 	bool macs = ev->reason == WR_REASON_SPOOFED_MAC || ev->reason == WR_REASON_BAD_DESTINATION;
 	const char *meaning = reason_text(ev->reason), *why;
 	char packet[PACKET_TEXT_MAX], rules[2 * RULE_STRLEN + 32], service[SERVICE_NAME_MAX + SOCKET_STRLEN + 40];
-	char suppressed[48] = "", text[PACKET_TEXT_MAX + sizeof(rules) + sizeof(service) + sizeof(suppressed) + 32];
+	char suppressed[48] = "";
 
 	packet_format(p, macs, packet, sizeof(packet));
 	describe_service(m, ev, p->inner ?: p, service, sizeof(service));
@@ -221,9 +220,8 @@ static void describe_packet(struct monitor *m, const struct wr_event *ev, const 
 		why = meaning ?: "";
 	if (ev->suppressed)
 		snprintf(suppressed, sizeof(suppressed), " (%u earlier events suppressed)", ev->suppressed);
-	snprintf(text, sizeof(text), "%s, %u bytes%s%s%s%s", packet, ev->length, service, *why ? ": " : "", why,
-		 suppressed);
-	out_field(o, "packet", json_string(packet), text, OUT_PLAIN);
+	out_fieldf(o, "packet", json_string(packet), OUT_PLAIN, "%s, %u bytes%s%s%s%s", packet, ev->length, service,
+		   *why ? ": " : "", why, suppressed);
 	out_json(o, "suppressed", json_integer(ev->suppressed));
 	out_json(o, "meaning", meaning ? json_string(meaning) : json_null());
 	out_json(o, "length", json_integer(ev->length));
@@ -235,14 +233,13 @@ static void describe_where(struct monitor *m, const struct wr_event *ev)
 {
 	const struct pod *pod = find_pod(m, ev->ifindex);
 	const bool endpoint = pod || dp_endpoint_get(&m->cli->dp, ev->ifindex, &(struct wr_endpoint){ 0 }, NULL) == 0;
-	char name[IF_NAMESIZE], text[IF_NAMESIZE + NUMBER_STRLEN];
+	char name[IF_NAMESIZE];
 	const char *device = endpoint ? NULL : if_indextoname(ev->ifindex, name);
 
 	if (device)
-		snprintf(text, sizeof(text), "device %s", device);
+		out_fieldf(m->cli->out, "endpoint", json_null(), OUT_PLAIN, "device %s", device);
 	else
-		snprintf(text, sizeof(text), "endpoint %u", ev->ifindex);
-	out_field(m->cli->out, "endpoint", device ? json_null() : json_integer(ev->ifindex), text, OUT_PLAIN);
+		out_fieldf(m->cli->out, "endpoint", json_integer(ev->ifindex), OUT_PLAIN, "endpoint %u", ev->ifindex);
 	out_json(m->cli->out, "device", device ? json_string(device) : json_null());
 	out_pod(m->cli->out, "pod", pod);
 }

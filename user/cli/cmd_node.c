@@ -144,14 +144,13 @@ static void out_path(struct out *o, const struct remote_node *node, bool full)
 {
 	const struct dp_node *dp = &node->dp;
 	const uint32_t uplink = node->nexthop.ifindex ? node->nexthop.ifindex : dp->uplink;
-	char device[IF_NAMESIZE], local[IP_STRLEN], remote[IP_STRLEN], mac[MAC_STRLEN], mtu[16];
+	char device[IF_NAMESIZE], local[IP_STRLEN], remote[IP_STRLEN], mac[MAC_STRLEN];
 	const bool mapped = node->slot;
 
 	out_more(o, "local", mapped ? ip_format(&dp->local, local) : NULL, full);
 	out_string(o, "remote", mapped ? ip_format(&dp->remote, remote) : NULL);
 	out_string(o, "uplink", mapped ? if_indextoname(uplink, device) : NULL);
-	snprintf(mtu, sizeof(mtu), "%u", dp->mtu);
-	out_field(o, "mtu", mapped ? json_integer(dp->mtu) : json_null(), mapped ? mtu : "", OUT_PLAIN);
+	out_optional(o, "mtu", mapped, dp->mtu);
 	out_string(o, "mode", !mapped ? NULL : dp->direct ? "direct" : "tunnel");
 	out_json(o, "keyed", mapped ? json_boolean(dp->keyed) : json_null());
 	out_json(o, "resolved", mapped ? json_boolean(node->nexthop.resolved) : json_null());
@@ -163,13 +162,8 @@ static void out_total(struct out *o, const char *packets, const char *bytes, con
 {
 	const struct wr_metric *total = &node->totals[direction];
 
-	if (node->slot) {
-		out_uint(o, packets, total->packets);
-		out_uint(o, bytes, total->bytes);
-	} else {
-		out_string(o, packets, NULL);
-		out_string(o, bytes, NULL);
-	}
+	out_optional(o, packets, node->slot, total->packets);
+	out_optional(o, bytes, node->slot, total->bytes);
 }
 
 static void out_state(struct out *o, const struct remote_node *node)
@@ -188,12 +182,9 @@ static void out_state(struct out *o, const struct remote_node *node)
 
 static void describe(struct out *o, const struct remote_node *node, bool full)
 {
-	char slot[16];
-
 	out_record(o, NULL);
 	out_string(o, "name", node->name);
-	snprintf(slot, sizeof(slot), "%u", node->slot);
-	out_field(o, "slot", json_integer(node->slot), node->slot ? slot : "", OUT_PLAIN);
+	out_fieldf(o, "slot", json_integer(node->slot), OUT_PLAIN, node->slot ? "%u" : "", node->slot);
 	out_json(o, "own", json_boolean(node->own));
 	out_strings(o, "cidrs", json_prefixes(node->dp.cidrs, 2), " ");
 	if (full)
@@ -273,11 +264,8 @@ int cmd_node_get(struct cli *cli)
 
 static void out_ms(struct out *o, const char *key, const struct ping_target *t, uint64_t ns)
 {
-	char text[24];
-
-	snprintf(text, sizeof(text), "%.3f ms", (double)ns / (double)NS_PER_MS);
-	out_field(o, key, t->received ? json_real((double)ns / (double)NS_PER_MS) : json_null(),
-		  t->received ? text : "", OUT_PLAIN);
+	out_fieldf(o, key, t->received ? json_real((double)ns / (double)NS_PER_MS) : json_null(), OUT_PLAIN,
+		   t->received ? "%.3f ms" : "", (double)ns / (double)NS_PER_MS);
 }
 
 static void describe_ping(struct out *o, const struct node_pings *p, size_t i)

@@ -152,7 +152,6 @@ static void list_from_agent(struct out *o, const json_t *policies)
 	json_t *policy;
 	size_t i;
 	char name[POLICY_NAME_MAX];
-	const char *invalid, *problem;
 
 	json_array_foreach(policies, i, policy) {
 		out_record(o, NULL);
@@ -162,10 +161,8 @@ static void list_from_agent(struct out *o, const json_t *policies)
 		out_count(o, "pods", policy, "endpoints");
 		out_count(o, "entries", policy, "entries");
 		out_state(o, policy);
-		invalid = json_text_at(policy, "invalid");
-		out_json(o, "invalid", invalid ? json_string(invalid) : json_null());
-		problem = json_text_at(policy, "problem");
-		out_json(o, "problem", problem ? json_string(problem) : json_null());
+		out_json_member(o, "invalid", policy);
+		out_json_member(o, "problem", policy);
 		out_end(o);
 	}
 }

@@ -47,8 +47,8 @@ static void out_row(struct out *o, const struct service_row *row)
 	out_address(o, row);
 	out_uint(o, "backends", row->backend_count);
 	out_row_state(o, row);
-	out_json(o, "type", row->agent ? json_incref(json_object_get(row->agent, "type")) : json_null());
-	out_json(o, "problem", row->agent ? json_incref(json_object_get(row->agent, "problem")) : json_null());
+	out_json_member(o, "type", row->agent);
+	out_json_member(o, "problem", row->agent);
 	out_end(o);
 }
 

@@ -115,11 +115,10 @@ static const char *problem(const struct node_pings *p, const struct node_targets
 static void describe(struct out *o, const struct node_pings *p, const struct node_targets *s)
 {
 	const struct remote_node *node = s->node;
-	char label[NODE_LABEL_MAX], device[IF_NAMESIZE], mtu[16], why[256];
+	char label[NODE_LABEL_MAX], device[IF_NAMESIZE], why[256];
 	const bool mapped = node->slot;
 
 	node_label(node, label);
-	snprintf(mtu, sizeof(mtu), "%u", node->dp.mtu);
 	out_record(o, NULL);
 	out_field(o, "node", node->name ? json_string(node->name) : json_null(), label + strlen("node "), OUT_PLAIN);
 	out_json(o, "slot", json_integer(node->slot));
@@ -127,7 +126,7 @@ static void describe(struct out *o, const struct node_pings *p, const struct nod
 	out_agent(o, node);
 	out_string(o, "mode", !mapped ? NULL : node->dp.direct ? "direct" : "tunnel");
 	out_string(o, "uplink", mapped ? if_indextoname(node->dp.uplink, device) : NULL);
-	out_field(o, "mtu", mapped ? json_integer(node->dp.mtu) : json_null(), mapped ? mtu : "", OUT_PLAIN);
+	out_optional(o, "mtu", mapped, node->dp.mtu);
 	out_time(o, "ipv4", p, s, AF_INET);
 	out_time(o, "ipv6", p, s, AF_INET6);
 	out_string(o, "problem", problem(p, s, why, sizeof(why)));

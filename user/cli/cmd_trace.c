@@ -414,13 +414,12 @@ static void describe(struct trace_run *run)
 	out_json(o, "headers", packet_json(&p));
 	out_flow_side(o, "from", remotes, &run->flow.from, &run->frame.source);
 	out_flow_side(o, "to", remotes, &run->flow.to, &run->frame.destination);
-	if (run->sender)
-		snprintf(text, sizeof(text), "%s of %s", run->program, run->link.name);
-	else if (trace_runs(run, WARREN_PROG_FROM_HOST))
-		snprintf(text, sizeof(text), "%s of %s", run->program, WARREN_GATEWAY_LINK);
+	if (run->sender || trace_runs(run, WARREN_PROG_FROM_HOST))
+		out_fieldf(o, "program", json_string(run->program), OUT_PLAIN, "%s of %s", run->program,
+			   run->sender ? run->link.name : WARREN_GATEWAY_LINK);
 	else
-		snprintf(text, sizeof(text), "%s of endpoint %u", run->program, run->device);
-	out_field(o, "program", json_string(run->program), text, OUT_PLAIN);
+		out_fieldf(o, "program", json_string(run->program), OUT_PLAIN, "%s of endpoint %u", run->program,
+			   run->device);
 	out_json(o, "device", json_integer(run->device));
 	out_json(o, "tc_verdict", json_integer(run->tc_verdict));
 	out_word(o, "verdict", drops ? "drop" : "pass", drops ? OUT_RED : OUT_GREEN);

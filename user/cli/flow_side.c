@@ -340,20 +340,19 @@ int flow_parse(struct cli *cli, const struct endpoints *e, struct flow *flow)
 void out_flow_side(struct out *o, const char *key, const struct remotes *remotes, const struct flow_side *side,
 		   const struct ip *ip)
 {
-	char text[REMOTE_LABEL_MAX + IP_STRLEN + 32], address[IP_STRLEN], number[NUMBER_STRLEN];
+	char address[IP_STRLEN], number[NUMBER_STRLEN];
 	json_t *json = json_pack("{ssss}", "address", ip_format(ip, address), "identity",
 				 identity_name(side->identity, number));
 
+	if (side->node)
+		remote_json(remotes, WR_REMOTE | side->node->slot, ip, json);
 	if (side->kind == FLOW_SIDE_POD) {
 		json_object_set_new(json, "endpoint", json_integer(side->endpoint->id));
 		json_object_set_new(json, "pod", json_string(side->label));
-		snprintf(text, sizeof(text), "%s (endpoint %u, %s)", side->label, side->endpoint->id, address);
+		out_fieldf(o, key, json, OUT_PLAIN, "%s (endpoint %u, %s)", side->label, side->endpoint->id, address);
 	} else {
-		snprintf(text, sizeof(text), "%s (%s)", side->label, address);
+		out_fieldf(o, key, json, OUT_PLAIN, "%s (%s)", side->label, address);
 	}
-	if (side->node)
-		remote_json(remotes, WR_REMOTE | side->node->slot, ip, json);
-	out_field(o, key, json, text, OUT_PLAIN);
 }
 
 void out_guess(struct out *o, const struct flow_side *side)

@@ -36,7 +36,7 @@ struct out {
 	FILE *file;
 	bool colours;
 	bool failed;
-	struct node *root;
+	struct node document;	      /* its only child, and notes that follow it */
 	struct node *open[DEPTH_MAX]; /* containers not yet ended, outermost first */
 	int depth;
 	struct layout stream[COLUMNS_MAX]; /* of the lines that a stream has printed */
@@ -70,17 +70,16 @@ static void node_free(struct node *n)
 
 void out_drop(struct out *o)
 {
-	node_free(o->root);
-	o->root = NULL;
+	node_free(o->document.first);
+	o->document = (struct node){ 0 };
 	o->depth = 0;
 	o->failed = false;
 }
 
 void out_free(struct out *o)
 {
-	if (!o)
-		return;
-	node_free(o->root);
+	if (o)
+		out_drop(o);
 	free(o);
 }
 
@@ -116,9 +115,9 @@ static char *printable(const char *text, bool lines)
 static struct node *append(struct out *o, enum kind kind, const char *key, const char *text)
 {
 	struct node *n = calloc(1, sizeof(*n));
-	struct node *parent = o->depth ? o->open[o->depth - 1] : NULL, *last = o->root;
+	struct node *parent = o->depth ? o->open[o->depth - 1] : &o->document;
 
-	if (!n)
+	if (!n || (!o->depth && parent->first && kind != NOTE))
 		goto fail;
 	n->kind = kind;
 	n->key = key;
@@ -127,20 +126,8 @@ static struct node *append(struct out *o, enum kind kind, const char *key, const
 		if (!n->text)
 			goto fail;
 	}
-	if (!parent && o->root && kind != NOTE)
-		goto fail; /* a document has one root, which notes may follow */
-	while (!parent && last && last->next)
-		last = last->next;
-	if (!parent && last)
-		last->next = n;
-	else if (!parent)
-		o->root = n;
-	else if (parent->last)
-		parent->last->next = n;
-	else
-		parent->first = n;
-	if (parent)
-		parent->last = n;
+	*(parent->last ? &parent->last->next : &parent->first) = n;
+	parent->last = n;
 	return n;
 fail:
 	if (n)
@@ -202,6 +189,20 @@ void out_field(struct out *o, const char *key, json_t *value, const char *text, 
 	field(o, FIELD, key, value, text, colour);
 }
 
+void out_fieldf(struct out *o, const char *key, json_t *value, enum out_colour colour, const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0) {
+		text = NULL;
+		o->failed = true;
+	}
+	va_end(ap);
+	field(o, FIELD, key, value, text, colour);
+}
+
 void out_json(struct out *o, const char *key, json_t *value)
 {
 	field(o, FIELD, key, value, NULL, OUT_PLAIN);
@@ -231,10 +232,15 @@ void out_block(struct out *o, const char *key, const char *text)
 
 void out_uint(struct out *o, const char *key, uint64_t value)
 {
-	char text[24];
+	out_fieldf(o, key, json_integer((json_int_t)value), OUT_PLAIN, "%llu", (unsigned long long)value);
+}
 
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	field(o, FIELD, key, json_integer((json_int_t)value), text, OUT_PLAIN);
+void out_optional(struct out *o, const char *key, bool valid, uint64_t value)
+{
+	if (valid)
+		out_uint(o, key, value);
+	else
+		out_string(o, key, NULL);
 }
 
 void out_named(struct out *o, const char *key, const char *name, uint64_t number)
@@ -258,22 +264,28 @@ void out_bool(struct out *o, const char *key, bool value)
 	field(o, FIELD, key, json_boolean(value), value ? "yes" : "no", OUT_PLAIN);
 }
 
-void out_strings(struct out *o, const char *key, json_t *array, const char *separator)
+/* The caller frees. */
+static char *join(const json_t *array, const char *separator)
 {
-	_cleanup_free_ char *text = NULL;
+	char *text = NULL;
 	size_t size, i;
 	json_t *item;
 	FILE *f = open_memstream(&text, &size);
 
-	if (!f) {
-		json_decref(array);
-		o->failed = true;
-		return;
+	json_array_foreach(array, i, item) {
+		if (f)
+			fprintf(f, "%s%s", i ? separator : "", json_string_value(item));
 	}
-	json_array_foreach(array, i, item)
-		fprintf(f, "%s%s", i ? separator : "", json_string_value(item));
-	if (fclose(f) != 0)
-		o->failed = true;
+	if (f)
+		fclose(f);
+	return text;
+}
+
+void out_strings(struct out *o, const char *key, json_t *array, const char *separator)
+{
+	_cleanup_free_ char *text = join(array, separator);
+
+	o->failed |= !text;
 	field(o, FIELD, key, array, text, OUT_PLAIN);
 }
 
@@ -291,6 +303,13 @@ void out_column(struct out *o, const char *key, const char *column, const json_t
 	out_end(o);
 }
 
+void out_json_member(struct out *o, const char *key, const json_t *object)
+{
+	json_t *value = json_object_get(object, key);
+
+	out_json(o, key, value ? json_incref(value) : json_null());
+}
+
 void out_member(struct out *o, const char *key, const json_t *object)
 {
 	json_t *value = json_object_get(object, key);
@@ -298,35 +317,21 @@ void out_member(struct out *o, const char *key, const json_t *object)
 	if (json_is_integer(value))
 		out_uint(o, key, (uint64_t)json_integer_value(value));
 	else if (json_is_array(value) || json_is_object(value))
-		out_json(o, key, json_incref(value));
+		out_json_member(o, key, object);
 	else
 		out_string(o, key, json_string_value(value));
 }
 
-/* {"app": "web", "tier": "front"} as "app=web,tier=front", in order. The caller frees. */
-static char *labels_text(json_t *labels)
-{
-	const char *key;
-	json_t *value;
-	char *text = NULL;
-	size_t size;
-	FILE *f = open_memstream(&text, &size);
-	bool first = true;
-
-	if (!f)
-		return NULL;
-	json_object_foreach(labels, key, value) {
-		fprintf(f, "%s%s=%s", first ? "" : ",", key, json_string_value(value) ?: "");
-		first = false;
-	}
-	fclose(f);
-	return text;
-}
-
 void out_labels(struct out *o, const char *key, json_t *labels)
 {
-	_cleanup_free_ char *text = labels_text(labels);
+	json_auto_t *texts = json_array();
+	_cleanup_free_ char *text = NULL;
+	const char *name;
+	json_t *value;
 
+	json_object_foreach(labels, name, value)
+		json_array_append_new(texts, json_sprintf("%s=%s", name, json_string_value(value) ?: ""));
+	text = join(texts, ",");
 	out_field(o, key, labels ? json_incref(labels) : json_null(), text ?: "", OUT_PLAIN);
 }
 
@@ -441,23 +446,21 @@ static void lay_out(const struct node *table, struct layout *layout, int count)
 	}
 }
 
-/* The blanks before or after a cell's text. */
-static void pad(struct out *o, const struct layout *layout, size_t taken, bool before, bool last)
-{
-	bool right = layout->numbers && !layout->words;
-
-	if (before == right && layout->room > taken && !(last && !before))
-		spaces(o, layout->room - taken);
-	if (!before)
-		fputs(last ? "\n" : "  ", o->file);
-}
-
-static void put_row(struct out *o, const struct node *const *cells, const struct layout *layout, int count)
+/* The row of labels, or a row of the table. */
+static void put_row(struct out *o, const struct node *const *cells, const struct layout *layout, int count, bool labels)
 {
 	for (int i = 0; i < count; i++) {
-		pad(o, &layout[i], width(cells[i]->text), true, i + 1 == count);
-		put_text(o, cells[i]);
-		pad(o, &layout[i], width(cells[i]->text), false, i + 1 == count);
+		const size_t taken = width(labels ? cells[i]->key : cells[i]->text);
+		const size_t left = layout[i].room > taken ? layout[i].room - taken : 0;
+		const bool right = layout[i].numbers && !layout[i].words, last = i + 1 == count;
+
+		spaces(o, right ? left : 0);
+		if (labels)
+			put_label(o, cells[i]->key, true);
+		else
+			put_text(o, cells[i]);
+		spaces(o, right || last ? 0 : left);
+		fputs(last ? "\n" : "  ", o->file);
 	}
 }
 
@@ -471,16 +474,12 @@ static void render_table(struct out *o, const struct node *table, size_t indent)
 		layout[i].room = width(cells[i]->key);
 	lay_out(table, layout, count);
 	spaces(o, indent);
-	for (int i = 0; i < count; i++) {
-		pad(o, &layout[i], width(cells[i]->key), true, i + 1 == count);
-		put_label(o, cells[i]->key, true);
-		pad(o, &layout[i], width(cells[i]->key), false, i + 1 == count);
-	}
+	put_row(o, cells, layout, count, true);
 	for (const struct node *row = table->first; row; row = row->next) {
 		int n = columns(row, cells, 0);
 
 		spaces(o, indent);
-		put_row(o, cells, layout, n < count ? n : count);
+		put_row(o, cells, layout, n < count ? n : count, false);
 	}
 }
 
@@ -550,13 +549,13 @@ static void render_node(struct out *o, const struct node *n, size_t indent)
 static void render_line(struct out *o)
 {
 	const struct node *cells[COLUMNS_MAX];
-	int n = columns(o->root, cells, 0);
+	int n = columns(o->document.first, cells, 0);
 
 	for (int i = 0; i < n; i++) {
 		if (width(cells[i]->text) > o->stream[i].room)
 			o->stream[i].room = width(cells[i]->text);
 	}
-	put_row(o, cells, o->stream, n);
+	put_row(o, cells, o->stream, n, false);
 }
 
 /* --- writing --- */
@@ -566,15 +565,15 @@ static int flush(struct out *o, bool line, struct err *err)
 	json_auto_t *json = NULL;
 	bool failed = o->failed || o->depth;
 
-	if (o->root && !failed && o->format == OUT_JSON) {
-		json = render_json(o->root);
+	if (o->document.first && !failed && o->format == OUT_JSON) {
+		json = render_json(o->document.first);
 		failed = !json;
 		if (!failed && json_dumpf(json, o->file, line ? JSON_COMPACT : JSON_INDENT(2)) == 0)
 			fputc('\n', o->file);
-	} else if (o->root && !failed) {
+	} else if (o->document.first && !failed) {
 		if (line)
 			render_line(o);
-		for (const struct node *n = line ? NULL : o->root; n; n = n->next)
+		for (const struct node *n = line ? NULL : o->document.first; n; n = n->next)
 			render_node(o, n, 0);
 	}
 	out_drop(o);

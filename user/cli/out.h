@@ -38,6 +38,7 @@ void out_end(struct out *o);
 /* Fields. NULL is null in JSON and "-" in text; so is an empty string in text. */
 void out_string(struct out *o, const char *key, const char *value);
 void out_uint(struct out *o, const char *key, uint64_t value);
+void out_optional(struct out *o, const char *key, bool valid, uint64_t value); /* null unless it is valid */
 void out_named(struct out *o, const char *key, const char *name, uint64_t number); /* NULL name: the number */
 void out_hex(struct out *o, const char *key, uint32_t value); /* a string: 0x01000000 */
 void out_bool(struct out *o, const char *key, bool value); /* text: yes, no */
@@ -45,6 +46,8 @@ void out_word(struct out *o, const char *key, const char *word, enum out_colour 
 void out_block(struct out *o, const char *key, const char *text); /* several lines without a label */
 /* Any JSON value, whose reference is stolen, and its text. */
 void out_field(struct out *o, const char *key, json_t *value, const char *text, enum out_colour colour);
+void out_fieldf(struct out *o, const char *key, json_t *value, enum out_colour colour, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
 void out_json(struct out *o, const char *key, json_t *value); /* steals the reference; shown in JSON only */
 /* An array of strings, whose reference is stolen; in text joined by `separator`. */
 void out_strings(struct out *o, const char *key, json_t *array, const char *separator);
@@ -52,6 +55,7 @@ void out_strings(struct out *o, const char *key, json_t *array, const char *sepa
 void out_column(struct out *o, const char *key, const char *column, const json_t *texts, const char *empty);
 /* A member of a JSON object. Arrays and objects are shown in JSON only. */
 void out_member(struct out *o, const char *key, const json_t *object);
+void out_json_member(struct out *o, const char *key, const json_t *object); /* in JSON only; null if it is missing */
 /* An object of strings, in text "app=web,tier=front"; NULL: null. */
 void out_labels(struct out *o, const char *key, json_t *labels);
 /* A line that is shown in text only. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "cli.h"
 #include "maps.h"
@@ -76,9 +77,13 @@ static void next_words(FILE *f, const struct command *commands, const char *pref
 
 static void value_words(FILE *f, const struct command *commands, enum cli_complete complete)
 {
+	/* Replaced by the script, when it completes. */
+	static const char *const lists[] = {
+		[COMPLETE_ENDPOINT] = "ENDPOINTS", [COMPLETE_POD] = "PODS",	      [COMPLETE_POLICY] = "POLICIES",
+		[COMPLETE_SERVICE] = "SERVICES",   [COMPLETE_IDENTITY] = "IDENTITIES", [COMPLETE_NODE] = "NODES",
+	};
+
 	switch (complete) {
-	case COMPLETE_NOTHING:
-		break;
 	case COMPLETE_MAP:
 		for (const struct dp_map *m = dp_maps; m->name; m++) {
 			if (m->kind != DP_MAP_RING)
@@ -89,27 +94,12 @@ static void value_words(FILE *f, const struct command *commands, enum cli_comple
 		for (uint32_t i = 0; i < WR_REASONS; i++)
 			fprintf(f, "%s ", reason_name(i));
 		break;
-	case COMPLETE_ENDPOINT:
-		fprintf(f, "ENDPOINTS");
-		break;
-	case COMPLETE_POD:
-		fprintf(f, "PODS");
-		break;
-	case COMPLETE_POLICY:
-		fprintf(f, "POLICIES");
-		break;
-	case COMPLETE_SERVICE:
-		fprintf(f, "SERVICES");
-		break;
-	case COMPLETE_IDENTITY:
-		fprintf(f, "IDENTITIES");
-		break;
-	case COMPLETE_NODE:
-		fprintf(f, "NODES");
-		break;
 	case COMPLETE_COMMAND:
 		next_words(f, commands, "");
 		break;
+	default:
+		if (complete < ARRAY_SIZE(lists) && lists[complete])
+			fputs(lists[complete], f);
 	}
 }
 
@@ -119,10 +109,34 @@ static void option_words(FILE *f, const struct cli_option *options)
 		fprintf(f, "--%s ", o->name);
 }
 
-/* Calls fn for every command, and before the first command of a group for the group, with `command` NULL. */
-static void each_name(FILE *f, const struct command *commands,
-		      void (*fn)(FILE *f, const struct command *commands, const char *name,
-				 const struct command *command))
+/* Of a command, or of a group, whose `command` is NULL. */
+static void entry(FILE *f, const struct command *commands, const char *name, const struct command *command)
+{
+	const struct cli_arg *args = command ? command->args : NULL;
+
+	fprintf(f, "\tnext['%s']='", name);
+	if (command)
+		value_words(f, commands, args[0].complete);
+	else
+		next_words(f, commands, name);
+	fprintf(f, "'\n\toptions['%s']='", name);
+	if (command)
+		option_words(f, command->options);
+	option_words(f, common_options);
+	fprintf(f, "'\n");
+	if (args && args[0].complete != COMPLETE_NOTHING && (args[0].many || args[0].complete == args[1].complete))
+		fprintf(f, "\tagain['%s']=\n", name);
+	for (const struct cli_option *o = command ? command->options : NULL; o && o->name; o++) {
+		if (!o->value)
+			continue;
+		fprintf(f, "\tvalues['%s --%s']='", name, o->name);
+		value_words(f, commands, o->complete);
+		fprintf(f, "'\n");
+	}
+}
+
+/* An entry for every command, and before the first command of a group for the group. */
+static void entries(FILE *f, const struct command *commands)
 {
 	char group[TOPIC_MAX] = "", word[TOPIC_MAX];
 
@@ -130,48 +144,9 @@ static void each_name(FILE *f, const struct command *commands,
 		snprintf(word, sizeof(word), "%.*s", (int)strcspn(c->name, " "), c->name);
 		if (strchr(c->name, ' ') && strcmp(word, group) != 0) {
 			memcpy(group, word, sizeof(group));
-			fn(f, commands, group, NULL);
+			entry(f, commands, group, NULL);
 		}
-		fn(f, commands, c->name, c);
-	}
-}
-
-static void entry_next(FILE *f, const struct command *commands, const char *name, const struct command *command)
-{
-	fprintf(f, "\t\t['%s']='", name);
-	if (command)
-		value_words(f, commands, command->args[0].complete);
-	else
-		next_words(f, commands, name);
-	fprintf(f, "'\n");
-}
-
-/* Commands whose further arguments complete like the first one. */
-static void entry_again(FILE *f, const struct command *commands, const char *name, const struct command *command)
-{
-	const struct cli_arg *args = command ? command->args : NULL;
-
-	if (args && args[0].complete != COMPLETE_NOTHING && (args[0].many || args[0].complete == args[1].complete))
-		fprintf(f, "\t\t['%s']=\n", name);
-}
-
-static void entry_options(FILE *f, const struct command *commands, const char *name, const struct command *command)
-{
-	fprintf(f, "\t\t['%s']='", name);
-	if (command)
-		option_words(f, command->options);
-	option_words(f, common_options);
-	fprintf(f, "'\n");
-}
-
-static void entry_values(FILE *f, const struct command *commands, const char *name, const struct command *command)
-{
-	for (const struct cli_option *o = command ? command->options : NULL; o && o->name; o++) {
-		if (!o->value)
-			continue;
-		fprintf(f, "\t\t['%s --%s']='", name, o->name);
-		value_words(f, commands, o->complete);
-		fprintf(f, "'\n");
+		entry(f, commands, c->name, c);
 	}
 }
 
@@ -185,19 +160,12 @@ int cmd_completion_bash(struct cli *cli)
 	if (!f)
 		return err_errno(&cli->err, errno, "cannot write the completion script");
 	fputs(script_head, f);
-	fputs("\tlocal -A next=(\n\t\t[' ']='", f);
+	fputs("\tlocal -A next again options values\n\tnext[' ']='", f);
 	next_words(f, commands, "");
-	fputs("'\n", f);
-	each_name(f, commands, entry_next);
-	fputs("\t)\n\tlocal -A again=(\n", f);
-	each_name(f, commands, entry_again);
-	fputs("\t)\n\tlocal -A options=(\n\t\t[' ']='", f);
+	fputs("'\n\toptions[' ']='", f);
 	option_words(f, common_options);
 	fputs("'\n", f);
-	each_name(f, commands, entry_options);
-	fputs("\t)\n\tlocal -A values=(\n", f);
-	each_name(f, commands, entry_values);
-	fputs("\t)\n", f);
+	entries(f, commands);
 	fputs(script_tail, f);
 	if (fclose(f) != 0)
 		return err_errno(&cli->err, errno, "cannot write the completion script");

@@ -13,34 +13,20 @@
 
 #define ANY "any"
 
+/* Numbers of 1 to 8 bytes: in memory the lowest byte comes first on all machines that the programs run on. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers of any size");
+
 static uint64_t number_at(const void *at, size_t size)
 {
-	switch (size) {
-	case 1:
-		return *(const uint8_t *)at;
-	case 2:
-		return *(const uint16_t *)at;
-	case 4:
-		return *(const uint32_t *)at;
-	}
-	return *(const uint64_t *)at;
+	uint64_t number = 0;
+
+	memcpy(&number, at, size);
+	return number;
 }
 
 static int number_put(void *at, size_t size, uint64_t number)
 {
-	switch (size) {
-	case 1:
-		*(uint8_t *)at = (uint8_t)number;
-		break;
-	case 2:
-		*(uint16_t *)at = (uint16_t)number;
-		break;
-	case 4:
-		*(uint32_t *)at = (uint32_t)number;
-		break;
-	default:
-		*(uint64_t *)at = number;
-	}
+	memcpy(at, &number, size);
 	return 0;
 }
 
@@ -121,21 +107,16 @@ static int parse_port_prefix(const char *text, struct wr_policy_key *key)
 	return 0;
 }
 
-static const char *const ct_kinds[] = { [WR_CT_FLOW] = "flow", [WR_CT_REVERSE_NAT] = "reverse_nat" };
-
-static int parse_ct_kind(const char *text, uint64_t *number)
+static const char *ct_kind_name(uint32_t kind)
 {
-	for (*number = 0; *number < ARRAY_SIZE(ct_kinds); ++*number) {
-		if (strcmp(ct_kinds[*number], text) == 0)
-			return 0;
-	}
-	return -EINVAL;
+	return kind == WR_CT_FLOW ? "flow" : kind == WR_CT_REVERSE_NAT ? "reverse_nat" : NULL;
 }
 
-static int parse_ct_stat(const char *text, uint64_t *number)
+/* The number with this name, of those from 0 that have one. */
+static int parse_name(const char *text, const char *(*name)(uint32_t number), uint64_t *number)
 {
-	for (*number = 0; *number < WR_CT_STATS; ++*number) {
-		if (strcmp(ct_stat_name((uint32_t)*number), text) == 0)
+	for (*number = 0; name((uint32_t)*number); ++*number) {
+		if (strcmp(name((uint32_t)*number), text) == 0)
 			return 0;
 	}
 	return -EINVAL;
@@ -158,9 +139,9 @@ static int parse_number(const struct codec_field *f, const char *text, uint64_t 
 	case PEER:
 		return peer_parse(text, number);
 	case CT_STAT:
-		return parse_ct_stat(text, number);
+		return parse_name(text, ct_stat_name, number);
 	case CT_KIND:
-		return parse_ct_kind(text, number);
+		return parse_name(text, ct_kind_name, number);
 	case DIRECTION:
 	case HALF_DIRECTION:
 	case SHAPE_DIRECTION:
@@ -260,7 +241,7 @@ static void print_number(struct out *o, const struct codec_field *f, const void 
 	case PROTOCOL:
 		return out_named(o, f->name, f->kind == ANY_PROTOCOL && !n ? ANY : l4_proto_name((uint8_t)n), n);
 	case CT_KIND:
-		return out_named(o, f->name, n < ARRAY_SIZE(ct_kinds) ? ct_kinds[n] : NULL, n);
+		return out_named(o, f->name, ct_kind_name(n32), n);
 	case CT_STAT:
 		return out_named(o, f->name, ct_stat_name(n32), n);
 	case IDENTITY:

@@ -14,83 +14,57 @@
 
 #define HOP_LIMIT 64
 
-static size_t make_tcp(const struct frame *f, void *at)
-{
-	struct tcphdr tcp = {
-		.source = htons(f->source_port),
-		.dest = htons(f->destination_port),
-		.seq = htonl(1),
-		.doff = sizeof(tcp) / 4,
-		.window = htons(0xffff),
-	};
-
-	((uint8_t *)&tcp)[13] = f->tcp_flags;
-	memcpy(at, &tcp, sizeof(tcp));
-	return sizeof(tcp);
-}
-
-static size_t make_udp(const struct frame *f, void *at)
-{
-	const struct udphdr udp = {
-		.source = htons(f->source_port),
-		.dest = htons(f->destination_port),
-		.len = htons(sizeof(udp)),
-	};
-
-	memcpy(at, &udp, sizeof(udp));
-	return sizeof(udp);
-}
-
 /* RFC 9260: common header and an INIT chunk. */
-static size_t make_sctp(const struct frame *f, void *at)
-{
-	const struct {
-		__be16 source, destination;
-		__be32 tag, checksum;
-		uint8_t type, flags;
-		__be16 length;
-		__be32 initiate_tag, window;
-		__be16 streams_out, streams_in;
-		__be32 tsn;
-	} init = {
-		.source = htons(f->source_port),
-		.destination = htons(f->destination_port),
-		.type = 1,
-		.length = htons(20),
-		.initiate_tag = htonl(1),
-		.window = htonl(0xffff),
-		.streams_out = htons(1),
-		.streams_in = htons(1),
-	};
-	_Static_assert(sizeof(init) == 32, "SCTP INIT");
+struct sctp_init {
+	__be16 source, destination;
+	__be32 tag, checksum;
+	uint8_t type, flags;
+	__be16 length;
+	__be32 initiate_tag, window;
+	__be16 streams_out, streams_in;
+	__be32 tsn;
+};
+_Static_assert(sizeof(struct sctp_init) == 32, "SCTP INIT");
 
-	memcpy(at, &init, sizeof(init));
-	return sizeof(init);
-}
-
-static size_t make_echo(const struct frame *f, void *at)
-{
-	const struct icmphdr icmp = { /* ICMPv6 has the same first eight bytes */
-		.type = f->protocol == IPPROTO_ICMP ? ICMP_ECHO : ICMPV6_ECHO_REQUEST,
-		.un.echo = { .id = htons(f->source_port), .sequence = htons(1) },
-	};
-
-	memcpy(at, &icmp, sizeof(icmp));
-	return sizeof(icmp);
-}
-
+/* Returns its length. */
 static size_t make_transport(const struct frame *f, void *at)
 {
+	const __be16 source = htons(f->source_port), destination = htons(f->destination_port);
+	union {
+		struct tcphdr tcp;
+		struct udphdr udp;
+		struct sctp_init sctp;
+		struct icmphdr icmp; /* ICMPv6 has the same first eight bytes */
+		uint8_t bytes[sizeof(struct sctp_init)];
+	} header = { 0 };
+	size_t size;
+
 	switch (f->protocol) {
 	case IPPROTO_TCP:
-		return make_tcp(f, at);
+		size = sizeof(header.tcp);
+		header.tcp = (struct tcphdr){ .source = source, .dest = destination, .seq = htonl(1),
+					      .doff = sizeof(header.tcp) / 4, .window = htons(0xffff) };
+		header.bytes[13] = f->tcp_flags;
+		break;
 	case IPPROTO_UDP:
-		return make_udp(f, at);
+		size = sizeof(header.udp);
+		header.udp = (struct udphdr){ source, destination, htons(sizeof(header.udp)), 0 };
+		break;
 	case IPPROTO_SCTP:
-		return make_sctp(f, at);
+		size = sizeof(header.sctp);
+		header.sctp = (struct sctp_init){
+			source, destination, .type = 1, .length = htons(20), .initiate_tag = htonl(1),
+			.window = htonl(0xffff), .streams_out = htons(1), .streams_in = htons(1),
+		};
+		break;
 	default:
-		return make_echo(f, at);
+		size = sizeof(header.icmp);
+		header.icmp.type = f->protocol == IPPROTO_ICMP ? ICMP_ECHO : ICMPV6_ECHO_REQUEST;
+		header.icmp.un.echo.id = source;
+		header.icmp.un.echo.sequence = htons(1);
 	}
+	memcpy(at, &header, size);
+	return size;
 }
 
 uint16_t internet_checksum(const void *data, size_t size)

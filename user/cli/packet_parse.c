@@ -24,15 +24,21 @@ struct cursor {
 	size_t left;
 };
 
-/* Copies the next `size` bytes, or sets p->where to the header in which the bytes end. */
+/* Parsing ends in this header. */
+static bool stop(struct packet *p, enum packet_end end, const char *name)
+{
+	p->end = end;
+	p->where = name;
+	return false;
+}
+
+/* Copies the next `size` bytes; NULL header: skips them. False, and the end, if there are fewer. */
 static bool pull(struct packet *p, struct cursor *c, void *header, size_t size, const char *name)
 {
-	if (c->left < size) {
-		p->end = PACKET_CUT;
-		p->where = name;
-		return false;
-	}
-	memcpy(header, c->at, size);
+	if (c->left < size)
+		return stop(p, PACKET_CUT, name);
+	if (header)
+		memcpy(header, c->at, size);
 	c->at += size;
 	c->left -= size;
 	return true;
@@ -40,20 +46,12 @@ static bool pull(struct packet *p, struct cursor *c, void *header, size_t size, 
 
 static bool skip(struct packet *p, struct cursor *c, size_t size, const char *name)
 {
-	if (c->left < size) {
-		p->end = PACKET_CUT;
-		p->where = name;
-		return false;
-	}
-	c->at += size;
-	c->left -= size;
-	return true;
+	return pull(p, c, NULL, size, name);
 }
 
-static void contradiction(struct packet *p, const char *name)
+static bool contradiction(struct packet *p, const char *name)
 {
-	p->end = PACKET_CONTRADICTION;
-	p->where = name;
+	return stop(p, PACKET_CONTRADICTION, name);
 }
 
 static void parse_arp(struct packet *p, struct cursor *c)
@@ -101,50 +99,41 @@ static void parse_icmp(struct packet *p, struct cursor *c)
 		p->nd_target = ip_from(AF_INET6, target);
 }
 
-static void set_ports(struct packet *p, const uint16_t ports[2])
-{
-	p->ports = true;
-	p->source_port = ntohs(ports[0]);
-	p->destination_port = ntohs(ports[1]);
-}
-
 static void parse_transport(struct packet *p, struct cursor *c)
 {
-	uint8_t tcp[14]; /* up to the flags: of an encapsulated packet no more may be captured */
-	struct udphdr udp;
-	uint16_t ports[2]; /* all these protocols begin with the ports */
+	/* TCP up to the flags, UDP: of an encapsulated packet no more may be captured. All these begin with the ports. */
+	static const struct {
+		uint8_t size;
+		const char *name;
+	} headers[UINT8_MAX + 1] = {
+		[IPPROTO_TCP] = { 14, "TCP" },
+		[IPPROTO_UDP] = { sizeof(struct udphdr), "UDP" },
+		[IPPROTO_SCTP] = { 4, "transport" },
+		[IPPROTO_UDPLITE] = { 4, "transport" },
+	};
+	const size_t size = headers[p->l4_proto].size;
+	uint8_t header[14];
+	uint16_t ports[2];
 
 	p->transport = true;
 	if (p->fragment && p->fragment_offset)
 		return; /* data, not a header */
-	switch (p->l4_proto) {
-	case IPPROTO_TCP:
-		if (!pull(p, c, &tcp, sizeof(tcp), "TCP"))
-			return;
-		p->tcp = true;
-		set_ports(p, memcpy(ports, tcp, sizeof(ports)));
-		p->tcp_flags = tcp[13];
-		if (tcp[12] >> 4 < TCP_HEADER / 4)
-			contradiction(p, "TCP");
-		else
-			skip(p, c, TCP_HEADER - sizeof(tcp), "TCP");
-		break;
-	case IPPROTO_UDP:
-		if (!pull(p, c, &udp, sizeof(udp), "UDP"))
-			return;
-		set_ports(p, memcpy(ports, &udp, sizeof(ports)));
-		break;
-	case IPPROTO_SCTP:
-	case IPPROTO_UDPLITE:
-		if (!pull(p, c, ports, sizeof(ports), "transport"))
-			return;
-		set_ports(p, ports);
-		break;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
+	if (p->l4_proto == IPPROTO_ICMP || p->l4_proto == IPPROTO_ICMPV6)
 		parse_icmp(p, c);
-		break;
-	}
+	if (!size || !pull(p, c, header, size, headers[p->l4_proto].name))
+		return;
+	memcpy(ports, header, sizeof(ports));
+	p->ports = true;
+	p->source_port = ntohs(ports[0]);
+	p->destination_port = ntohs(ports[1]);
+	if (p->l4_proto != IPPROTO_TCP)
+		return;
+	p->tcp = true;
+	p->tcp_flags = header[13];
+	if (header[12] >> 4 < TCP_HEADER / 4)
+		contradiction(p, "TCP");
+	else
+		skip(p, c, TCP_HEADER - size, "TCP");
 }
 
 /* The source address of an incomplete header, if it was captured. */
@@ -330,18 +319,14 @@ static bool parse_geneve(struct packet *p, struct cursor *c, uint16_t option_cla
 	p->control = geneve.flags & 0x80;
 	p->critical = geneve.flags & 0x40;
 	p->vni = (uint32_t)geneve.vni[0] << 16 | (uint32_t)geneve.vni[1] << 8 | geneve.vni[2];
-	if (geneve.version_words >> 6) {
-		contradiction(p, "Geneve");
-		return false;
-	}
+	if (geneve.version_words >> 6)
+		return contradiction(p, "Geneve");
 	for (options = (geneve.version_words & 0x3f) * 4u; options; options -= length) {
 		length = parse_option(p, c, option_class);
 		if (!length)
 			return false;
-		if (length > options) {
-			contradiction(p, "Geneve option");
-			return false;
-		}
+		if (length > options)
+			return contradiction(p, "Geneve option");
 	}
 	return ntohs(geneve.proto) == ETH_P_TEB;
 }

@@ -2,6 +2,7 @@
 /* Formats parsed frames as text and JSON. */
 #include "packet_text.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -206,7 +207,7 @@ static void add_transport(struct text *t, const struct packet *p)
 		add(t, " ICMPv6");
 	else if (name)
 		for (add(t, " "); *name; name++)
-			add(t, "%c", *name >= 'a' && *name <= 'z' ? *name - 'a' + 'A' : *name);
+			add(t, "%c", toupper((unsigned char)*name));
 	else
 		add(t, " protocol %u", p->l4_proto);
 	if (p->tcp)
@@ -289,6 +290,12 @@ static void set(json_t *o, const char *key, json_t *value)
 	json_object_set_new(o, key, value);
 }
 
+static void set_number(json_t *o, bool valid, const char *key, uint32_t number)
+{
+	if (valid)
+		set(o, key, json_integer(number));
+}
+
 static void set_mac(json_t *o, const char *key, const uint8_t mac[6])
 {
 	char buf[MAC_STRLEN];
@@ -309,10 +316,8 @@ static void set_network(json_t *o, const struct packet *p)
 		set_mac(o, "sender_mac", p->arp_mac);
 		return;
 	}
-	if (p->source.family)
-		set(o, "hop_limit", json_integer(p->hop_limit));
-	if (p->options)
-		set(o, "ipv4_option_bytes", json_integer(p->options));
+	set_number(o, p->source.family, "hop_limit", p->hop_limit);
+	set_number(o, p->options, "ipv4_option_bytes", p->options);
 	if (p->ext_count) {
 		ext = json_array();
 		for (int i = 0; i < p->ext_count; i++)
@@ -332,20 +337,14 @@ static void set_transport(json_t *o, const struct packet *p)
 
 	if (p->transport)
 		set(o, "protocol", name ? json_string(name) : json_integer(p->l4_proto));
-	if (p->ports) {
-		set(o, "source_port", json_integer(p->source_port));
-		set(o, "destination_port", json_integer(p->destination_port));
-	}
+	set_number(o, p->ports, "source_port", p->source_port);
+	set_number(o, p->ports, "destination_port", p->destination_port);
 	if (p->tcp)
 		set(o, "tcp_flags", json_string(tcp_flags_format(p->tcp_flags, flags, sizeof(flags))));
-	if (p->icmp) {
-		set(o, "icmp_type", json_integer(p->icmp_type));
-		set(o, "icmp_code", json_integer(p->icmp_code));
-	}
-	if (p->echo) {
-		set(o, "echo_id", json_integer(p->echo_id));
-		set(o, "echo_sequence", json_integer(p->echo_seq));
-	}
+	set_number(o, p->icmp, "icmp_type", p->icmp_type);
+	set_number(o, p->icmp, "icmp_code", p->icmp_code);
+	set_number(o, p->echo, "echo_id", p->echo_id);
+	set_number(o, p->echo, "echo_sequence", p->echo_seq);
 	if (p->nd_target.family)
 		set(o, "neighbour", json_ip(&p->nd_target));
 }
@@ -369,8 +368,7 @@ json_t *packet_json(const struct packet *p)
 	if (p->ethernet) {
 		set_mac(o, "source_mac", p->mac_source);
 		set_mac(o, "destination_mac", p->mac_destination);
-		if (p->vlan)
-			set(o, "vlan", json_integer(p->vlan_id));
+		set_number(o, p->vlan, "vlan", p->vlan_id);
 		set(o, "ethertype", json_sprintf("0x%04x", p->eth_proto));
 	}
 	set_network(o, p);

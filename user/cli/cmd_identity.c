@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "endpoints.h"
 #include "json.h"
 #include "maps.h"
@@ -64,19 +65,16 @@ static int map_peer(uint64_t identity, uint64_t *peer, struct err *err)
 
 struct listing {
 	uint64_t *v;
-	size_t count;
+	size_t count, room;
 };
 
 static int add_identity(const void *key, const void *value, int cpus, void *arg)
 {
 	struct listing *listing = arg;
-	uint64_t *grown = reallocarray(listing->v, listing->count + 1, sizeof(*grown));
+	uint64_t identity;
 
-	if (!grown)
-		return -ENOMEM;
-	listing->v = grown;
-	memcpy(&grown[listing->count++], key, sizeof(*grown));
-	return 0;
+	memcpy(&identity, key, sizeof(identity));
+	return array_push(listing->v, listing->room, listing->count, identity);
 }
 
 static int by_value(const void *a, const void *b)
@@ -86,15 +84,7 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static size_t count_local(const struct endpoints *e, uint64_t identity)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < e->count; i++)
-		n += e->list[i].ep.identity == identity;
-	return n;
-}
-
+/* The ids of its endpoints on this node. */
 static json_t *local_json(const struct endpoints *e, uint64_t identity)
 {
 	json_t *array = json_array();
@@ -108,13 +98,14 @@ static json_t *local_json(const struct endpoints *e, uint64_t identity)
 
 static int describe_from_maps(struct out *o, const struct endpoints *e, uint64_t identity, struct err *err)
 {
+	json_t *local = local_json(e, identity);
 	char number[NUMBER_STRLEN];
 	uint64_t peer;
 	int r = map_peer(identity, &peer, err);
 
 	out_string(o, "identity", identity_name(identity, number));
-	out_uint(o, "local", count_local(e, identity));
-	out_json(o, "endpoints", local_json(e, identity));
+	out_uint(o, "local", json_array_size(local));
+	out_json(o, "endpoints", local);
 	out_string(o, "peer_class", peer == WR_PEER_NONE ? NULL : peer_name(peer, number));
 	return r;
 }
@@ -127,11 +118,8 @@ static int list_from_maps(struct cli *cli, const struct endpoints *e)
 
 	for (size_t i = 0; i < e->count && r == 0; i++)
 		r = add_identity(&e->list[i].ep.identity, NULL, 1, &listing);
-	if (listing.count)
-		qsort(listing.v, listing.count, sizeof(*listing.v), by_value);
+	listing.count = array_sort_unique(listing.v, listing.count, sizeof(*listing.v), by_value, NULL);
 	for (size_t i = 0; i < listing.count && r == 0; i++) {
-		if (i && listing.v[i] == listing.v[i - 1])
-			continue;
 		out_record(cli->out, NULL);
 		r = describe_from_maps(cli->out, e, listing.v[i], &cli->err);
 		out_end(cli->out);
@@ -223,6 +211,7 @@ int cmd_identity_get(struct cli *cli)
 	_cleanup_endpoints_ struct endpoints e = { 0 };
 	const json_t *identity;
 	uint64_t number, peer = WR_PEER_NONE;
+	json_auto_t *local = NULL;
 	int r;
 
 	if (identity_parse(cli->args[0], &number) < 0)
@@ -234,7 +223,8 @@ int cmd_identity_get(struct cli *cli)
 	if (r < 0)
 		return r;
 	identity = find_identity(cli_agent(cli, "identities"), number);
-	if (!identity && peer == WR_PEER_NONE && !count_local(&e, number)) {
+	local = local_json(&e, number);
+	if (!identity && peer == WR_PEER_NONE && !json_array_size(local)) {
 		err_set(&cli->err, ENOENT, "no pod or node has the identity %s", cli->args[0]);
 		return err_hint(&cli->err, "`warren identity list` lists them%s%s", cli->answer ? "" : "; ",
 				cli->why.msg);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cleanup.h"
+#include "array.h"
 #include "endpoints.h"
 #include "json.h"
 #include "enum_names.h"
@@ -68,19 +68,15 @@ static json_t *labels_by_identity(struct cli *cli)
 
 static void describe(struct out *o, const struct address_owner *owner, const struct endpoints *e, json_t *labels)
 {
-	char address[IP_STRLEN], number[NUMBER_STRLEN], slot[16], label[POD_LABEL_MAX];
-	_cleanup_free_ char *pod = NULL;
+	char address[IP_STRLEN], number[NUMBER_STRLEN], label[POD_LABEL_MAX], name[REMOTE_POD_NAME_MAX];
+	const char *pod = owner->endpoint ? endpoint_label(e, owner->endpoint->id, label)
+			  : owner->pod	  ? remote_pod_name(owner->pod, name)
+					  : NULL;
 
-	if (owner->endpoint)
-		pod = strdup(endpoint_label(e, owner->endpoint->id, label));
-	else if (owner->pod && asprintf(&pod, "%s/%s", owner->pod->namespace, owner->pod->name) < 0)
-		pod = NULL;
-	snprintf(slot, sizeof(slot), "slot %u", owner->node ? owner->node->slot : 0);
 	out_record(o, NULL);
 	out_string(o, "address", ip_format(&owner->ip, address));
 	out_string(o, "identity", identity_name(owner->identity, number));
-	out_field(o, "node", owner->node && owner->node->name ? json_string(owner->node->name) : json_null(),
-		  !owner->node ? "" : owner->node->name ?: owner->node->own ? "this node" : slot, OUT_PLAIN);
+	out_node(o, owner->node, "");
 	out_json(o, "slot", owner->node && owner->node->slot ? json_integer(owner->node->slot) : json_null());
 	out_string(o, "pod", pod);
 	out_labels(o, "labels", json_object_get(labels, identity_name(owner->identity, number)));
@@ -100,19 +96,10 @@ struct listing {
 static int add(const struct ip *ip, uint64_t identity, void *arg)
 {
 	struct listing *l = arg;
+	struct address_owner owner = { .ip = *ip, .identity = identity, .cached = true };
 
-	if (l->count == l->room) {
-		const size_t room = l->room ? 2 * l->room : 64;
-		struct address_owner *grown = reallocarray(l->v, room, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		l->v = grown;
-		l->room = room;
-	}
-	l->v[l->count] = (struct address_owner){ .ip = *ip, .identity = identity, .cached = true };
-	find_elsewhere(&l->v[l->count++], l->remotes);
-	return 0;
+	find_elsewhere(&owner, l->remotes);
+	return array_push(l->v, l->room, l->count, owner);
 }
 
 static int by_address(const void *a, const void *b)

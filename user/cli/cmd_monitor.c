@@ -105,7 +105,7 @@ static void describe_peer(struct monitor *m, const struct wr_event *ev, const st
 	out_fieldf(o, "peer", json_string("endpoint"), OUT_PLAIN, "%s endpoint %u %s", preposition, ev->peer_ifindex,
 		   pod_label(pod, label));
 	out_json(o, "peer_endpoint", json_integer(ev->peer_ifindex));
-	out_json(o, "peer_pod", pod && pod->name ? json_string(pod->name) : json_null());
+	out_json(o, "peer_pod", pod_name_json(pod));
 }
 
 /* --- services --- */

@@ -209,12 +209,6 @@ static void out_problems(struct out *o, const struct remotes *remotes)
 	}
 }
 
-static void out_no_names(struct out *o, const struct remotes *remotes)
-{
-	if (remotes_in_cluster(remotes) && !remotes->agent)
-		out_note(o, "\n%s: the maps hold no names.", remotes->why.msg);
-}
-
 static int load(struct cli *cli, struct remotes *remotes)
 {
 	int r = cli_open(cli);
@@ -272,12 +266,11 @@ static void describe_ping(struct out *o, const struct node_pings *p, size_t i)
 {
 	const struct ping_target *t = &p->ping.targets[i];
 	const struct remote_node *node = p->nodes[i];
-	char label[NODE_LABEL_MAX], address[IP_STRLEN], text[256];
+	char address[IP_STRLEN], text[256];
 	const char *why = node_pings_explain(p, i, text, sizeof(text));
 
-	node_label(node, label);
 	out_record(o, NULL);
-	out_field(o, "node", node->name ? json_string(node->name) : json_null(), label + strlen("node "), OUT_PLAIN);
+	out_node(o, node, NULL);
 	out_json(o, "slot", json_integer(node->slot));
 	out_json(o, "family", json_integer(t->to.family == AF_INET6 ? 6 : 4));
 	out_string(o, "address", ip_format(&t->to, address));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "endpoints.h"
 #include "json.h"
@@ -20,7 +21,7 @@ struct rule {
 
 struct rules {
 	struct rule *v;
-	size_t count;
+	size_t count, room;
 };
 
 static void rules_free(struct rules *rules)
@@ -32,14 +33,10 @@ static void rules_free(struct rules *rules)
 static int add_rule(const void *key, const void *value, int cpus, void *arg)
 {
 	struct rules *rules = arg;
-	struct rule *grown = reallocarray(rules->v, rules->count + 1, sizeof(*grown));
+	struct rule rule = { .number = *(const uint32_t *)key };
 
-	if (!grown)
-		return -ENOMEM;
-	rules->v = grown;
-	grown[rules->count] = (struct rule){ .number = *(const uint32_t *)key };
-	memcpy(grown[rules->count++].text, ((const struct wr_rule_text *)value)->text, WR_RULE_TEXT);
-	return 0;
+	memcpy(rule.text, ((const struct wr_rule_text *)value)->text, WR_RULE_TEXT);
+	return array_push(rules->v, rules->room, rules->count, rule);
 }
 
 static int by_number(const void *a, const void *b)

@@ -144,13 +144,11 @@ static void out_backend(struct out *o, const struct endpoints *e, const struct d
 	const struct remote_pod *pod = endpoint ? NULL : remotes_pod(&e->remotes, &backend->ip);
 	const struct remote_node *node =
 		remotes_by_address(&e->remotes, &backend->ip) ?: remotes_by_cidr(&e->remotes, &backend->ip);
-	char text[SOCKET_STRLEN], label[POD_LABEL_MAX], named[SERVICE_NAME_MAX], slot[16];
+	char text[SOCKET_STRLEN], label[POD_LABEL_MAX], name[REMOTE_POD_NAME_MAX], slot[16];
 
 	out_record(o, NULL);
 	out_string(o, "backend", socket_format(&backend->ip, backend->port, text));
-	if (pod)
-		snprintf(named, sizeof(named), "%s/%s", pod->namespace, pod->name);
-	out_string(o, "pod", endpoint ? endpoint_label(e, endpoint->id, label) : pod ? named : NULL);
+	out_string(o, "pod", endpoint ? endpoint_label(e, endpoint->id, label) : pod ? remote_pod_name(pod, name) : NULL);
 	snprintf(slot, sizeof(slot), "slot %u", node ? node->slot : 0);
 	out_field(o, "node", node && node->name ? json_string(node->name) : json_null(),
 		  endpoint || (node && node->own) ? "this node"

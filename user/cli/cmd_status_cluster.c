@@ -115,12 +115,11 @@ static const char *problem(const struct node_pings *p, const struct node_targets
 static void describe(struct out *o, const struct node_pings *p, const struct node_targets *s)
 {
 	const struct remote_node *node = s->node;
-	char label[NODE_LABEL_MAX], device[IF_NAMESIZE], why[256];
+	char device[IF_NAMESIZE], why[256];
 	const bool mapped = node->slot;
 
-	node_label(node, label);
 	out_record(o, NULL);
-	out_field(o, "node", node->name ? json_string(node->name) : json_null(), label + strlen("node "), OUT_PLAIN);
+	out_node(o, node, NULL);
 	out_json(o, "slot", json_integer(node->slot));
 	out_state(o, reach(p, s));
 	out_agent(o, node);
@@ -165,8 +164,7 @@ int cmd_status_cluster(struct cli *cli)
 	out_word(cli->out, "cluster", text, healthy ? OUT_GREEN : OUT_RED);
 	out_json(cli->out, "healthy", json_boolean(healthy));
 	out_end(cli->out);
-	if (!p.before.agent)
-		out_note(cli->out, "\n%s: the maps hold no names.", p.before.why.msg);
+	out_no_names(cli->out, &p.before);
 	cli->exit = healthy ? CLI_OK : CLI_FAILED;
 	return 0;
 }

@@ -207,33 +207,35 @@ static void step_peer(struct trace_run *run)
 		step(run, "peer", OUT_PLAIN, "%s", identity);
 }
 
+/* The backend, or of a reply the service, that an address becomes. */
+static const char *translated(const struct trace_run *run, char buf[SOCKET_STRLEN])
+{
+	const struct ip ip = ip_from(run->frame.destination.family, &run->trace.backend);
+
+	return socket_format(&ip, ntohs(run->trace.backend_port), buf);
+}
+
 /* Comes first, as in the program: all later steps see the backend's address. */
 static void step_service(struct trace_run *run)
 {
 	const struct wr_trace *t = &run->trace;
-	const bool v6 = run->frame.destination.family == AF_INET6;
-	const struct ip end = v6 ? ip_from(AF_INET6, &t->backend) : ip_from(AF_INET, &t->backend);
 	char text[SOCKET_STRLEN];
 
-	socket_format(&end, ntohs(t->backend_port), text);
 	if (t->steps & WR_TRACE_CHOSEN)
 		step(run, "service", OUT_GREEN, "to backend %s, selected of %u: the next run may select another one",
-		     text, t->backends);
+		     translated(run, text), t->backends);
 	else if (t->steps & WR_TRACE_SERVICE)
-		step(run, "service", OUT_GREEN, "to backend %s, as for earlier packets of the flow", text);
+		step(run, "service", OUT_GREEN, "to backend %s, as for earlier packets of the flow",
+		     translated(run, text));
 }
 
 /* Comes last, as in the program: all earlier steps see the backend's address. */
 static void step_reverse_nat(struct trace_run *run)
 {
-	const struct wr_trace *t = &run->trace;
-	const bool v6 = run->frame.destination.family == AF_INET6;
-	const struct ip end = v6 ? ip_from(AF_INET6, &t->backend) : ip_from(AF_INET, &t->backend);
 	char text[SOCKET_STRLEN];
 
-	if (t->steps & WR_TRACE_REVERSE_NAT)
-		step(run, "service", OUT_GREEN, "a reply: its source becomes service %s",
-		     socket_format(&end, ntohs(t->backend_port), text));
+	if (run->trace.steps & WR_TRACE_REVERSE_NAT)
+		step(run, "service", OUT_GREEN, "a reply: its source becomes service %s", translated(run, text));
 }
 
 static void step_conntrack(struct trace_run *run)

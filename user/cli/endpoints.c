@@ -7,41 +7,27 @@
 
 #include "array.h"
 #include "enum_names.h"
+#include "str.h"
 
 /* --- pods, from the attachment records --- */
 
 void pods_free(struct pods *pods)
 {
-	for (size_t i = 0; i < pods->count; i++) {
-		free(pods->pod[i].name);
-		free(pods->pod[i].container);
-	}
 	free(pods->pod);
 	*pods = (struct pods){ 0 };
 }
 
 static int add_pod(const struct attachment *a, bool damaged, void *arg)
 {
+	struct pod pod = { .ifindex = a->host_ifindex, .state = a->state };
 	struct pods *pods = arg;
-	struct pod *grown, *pod;
 
 	if (damaged || !a->host_ifindex)
 		return 0;
-	grown = reallocarray(pods->pod, pods->count + 1, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	pods->pod = grown;
-	pod = &grown[pods->count];
-	*pod = (struct pod){ .ifindex = a->host_ifindex, .state = a->state, .container = strdup(a->container_id) };
-	if (a->pod_name[0] && asprintf(&pod->name, "%s/%s", a->pod_namespace, a->pod_name) < 0)
-		pod->name = NULL;
-	if (!pod->container || (a->pod_name[0] && !pod->name)) {
-		free(pod->container);
-		free(pod->name);
-		return -ENOMEM;
-	}
-	pods->count++;
-	return 0;
+	if (a->pod_name[0])
+		snprintf(pod.name, sizeof(pod.name), "%s/%s", a->pod_namespace, a->pod_name);
+	str_copy(pod.container, sizeof(pod.container), a->container_id);
+	return array_push(pods->pod, pods->room, pods->count, pod);
 }
 
 int pods_load(struct pods *pods, struct err *err)
@@ -66,19 +52,23 @@ const char *pod_label(const struct pod *pod, char buf[POD_LABEL_MAX])
 {
 	if (!pod)
 		snprintf(buf, POD_LABEL_MAX, "-");
-	else if (pod->name)
+	else if (pod->name[0])
 		snprintf(buf, POD_LABEL_MAX, "%s", pod->name);
 	else
 		snprintf(buf, POD_LABEL_MAX, "%.13s", pod->container);
 	return buf;
 }
 
+json_t *pod_name_json(const struct pod *pod)
+{
+	return pod && pod->name[0] ? json_string(pod->name) : json_null();
+}
+
 void out_pod(struct out *o, const char *key, const struct pod *pod)
 {
 	char label[POD_LABEL_MAX];
-	json_t *name = pod && pod->name ? json_string(pod->name) : NULL;
 
-	out_field(o, key, name ?: json_null(), pod_label(pod, label), OUT_PLAIN);
+	out_field(o, key, pod_name_json(pod), pod_label(pod, label), OUT_PLAIN);
 }
 
 const char *attachment_state_name(enum attachment_state state)
@@ -105,13 +95,8 @@ void endpoints_free(struct endpoints *e)
 static int add_endpoint(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
 {
 	struct endpoints *e = arg;
-	struct endpoint *grown = reallocarray(e->list, e->count + 1, sizeof(*grown));
 
-	if (!grown)
-		return -ENOMEM;
-	e->list = grown;
-	grown[e->count++] = (struct endpoint){ .id = ifindex, .ep = *ep };
-	return 0;
+	return array_push(e->list, e->room, e->count, (struct endpoint){ .id = ifindex, .ep = *ep });
 }
 
 static int by_id(const void *a, const void *b)

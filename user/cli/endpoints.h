@@ -18,13 +18,13 @@
 struct pod {
 	uint32_t ifindex;
 	enum attachment_state state;
-	char *name;	 /* "namespace/name", or NULL outside Kubernetes */
-	char *container; /* id */
+	char name[512];	     /* "namespace/name"; "" outside Kubernetes */
+	char container[200]; /* id */
 };
 
 struct pods {
 	struct pod *pod;
-	size_t count;
+	size_t count, room;
 };
 
 /* Reads the records (again). */
@@ -35,6 +35,7 @@ const struct pod *pods_find(const struct pods *pods, uint32_t ifindex); /* NULL 
 #define POD_LABEL_MAX 80
 /* Its name, or the start of its container id; "-" for NULL. */
 const char *pod_label(const struct pod *pod, char buf[POD_LABEL_MAX]);
+json_t *pod_name_json(const struct pod *pod); /* null if it has none */
 /* Field `key`: the name in JSON, the label in text. */
 void out_pod(struct out *o, const char *key, const struct pod *pod);
 const char *attachment_state_name(enum attachment_state state);
@@ -53,7 +54,7 @@ struct endpoints {
 	struct pods pods;
 	struct remotes remotes;
 	struct endpoint *list; /* by id */
-	size_t count;
+	size_t count, room;
 };
 #define _cleanup_endpoints_ __attribute__((cleanup(endpoints_free)))
 

@@ -110,7 +110,7 @@ static int find_id(struct cli *cli, const struct endpoints *e, const char *text,
 /* Matches "namespace/name", "name", and outside Kubernetes the container id, whole or abbreviated as in lists. */
 static bool pod_is(const struct pod *pod, const char *text)
 {
-	const char *slash = pod->name ? strchr(pod->name, '/') : NULL;
+	const char *slash = strchr(pod->name, '/');
 	char label[POD_LABEL_MAX];
 
 	return strcmp(pod_label(pod, label), text) == 0 || (slash && strcmp(slash + 1, text) == 0) ||
@@ -124,7 +124,7 @@ static void set_remote(const struct endpoints *e, struct flow_side *side, const 
 		       const struct remote_node *node, bool pod)
 {
 	const struct remote_pod *named = remotes_pod(&e->remotes, ip);
-	char label[NODE_LABEL_MAX];
+	char label[NODE_LABEL_MAX], name[REMOTE_POD_NAME_MAX];
 
 	side->kind = pod ? FLOW_SIDE_REMOTE : FLOW_SIDE_NODE;
 	side->node = node;
@@ -136,7 +136,7 @@ static void set_remote(const struct endpoints *e, struct flow_side *side, const 
 	if (!pod)
 		snprintf(side->label, sizeof(side->label), "%s", label);
 	else if (named)
-		snprintf(side->label, sizeof(side->label), "%.63s/%.253s of %s", named->namespace, named->name, label);
+		snprintf(side->label, sizeof(side->label), "%s of %s", remote_pod_name(named, name), label);
 	else
 		snprintf(side->label, sizeof(side->label), "a pod of %s", label);
 }
@@ -144,10 +144,9 @@ static void set_remote(const struct endpoints *e, struct flow_side *side, const 
 /* "namespace/name" or "name". */
 static bool remote_pod_is(const struct remote_pod *pod, const char *text)
 {
-	const size_t n = strlen(pod->namespace);
+	char name[REMOTE_POD_NAME_MAX];
 
-	return strcmp(pod->name, text) == 0 ||
-	       (strncmp(pod->namespace, text, n) == 0 && text[n] == '/' && strcmp(pod->name, text + n + 1) == 0);
+	return strcmp(pod->name, text) == 0 || strcmp(remote_pod_name(pod, name), text) == 0;
 }
 
 /* The addresses of one pod are separate entries of the list. 0: not found; 1: found. */

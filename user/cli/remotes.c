@@ -67,13 +67,9 @@ const char *tunnel_key_text(const struct wr_cluster *cluster, char buf[TUNNEL_KE
 
 static struct remote_node *add_node(struct remotes *r)
 {
-	struct remote_node *grown = reallocarray(r->nodes, r->node_count + 1, sizeof(*grown));
-
-	if (!grown)
+	if (array_push(r->nodes, r->node_room, r->node_count, (struct remote_node){ 0 }) < 0)
 		return NULL;
-	r->nodes = grown;
-	grown[r->node_count] = (struct remote_node){ 0 };
-	return &grown[r->node_count++];
+	return &r->nodes[r->node_count - 1];
 }
 
 static int add_from_maps(uint32_t slot, const struct dp_node *node, const struct wr_metric totals[WR_DIRECTIONS],
@@ -184,22 +180,13 @@ static int by_address(const void *a, const void *b)
 	return ip_cmp(&x->ip, &y->ip);
 }
 
-static int add_pod(struct remotes *r, size_t *room, const json_t *pod, const json_t *address)
+static int add_pod(struct remotes *r, const json_t *pod, const json_t *address)
 {
-	struct remote_pod *grown = r->pods;
 	struct remote_pod added = { .namespace = text_of(pod, "namespace"), .name = text_of(pod, "name") };
 
 	if (!added.namespace || !added.name || ip_parse(json_string_value(address) ?: "", &added.ip) < 0)
 		return 0;
-	if (r->pod_count == *room) {
-		*room = *room ? 2 * *room : 64;
-		grown = reallocarray(r->pods, *room, sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		r->pods = grown;
-	}
-	grown[r->pod_count++] = added;
-	return 0;
+	return array_push(r->pods, r->pod_room, r->pod_count, added);
 }
 
 /* Removes addresses that several pods claim, so that no wrong name is shown. */
@@ -219,11 +206,11 @@ static void remove_disputed(struct remotes *r)
 static int add_pods(struct remotes *r, const json_t *pods)
 {
 	const json_t *pod, *address;
-	size_t i, j, room = 0;
+	size_t i, j;
 
 	json_array_foreach(pods, i, pod) {
 		json_array_foreach(json_object_get(pod, "addresses"), j, address) {
-			if (add_pod(r, &room, pod, address) < 0)
+			if (add_pod(r, pod, address) < 0)
 				return -ENOMEM;
 		}
 	}
@@ -277,21 +264,18 @@ const struct remote_node *remotes_own(const struct remotes *r)
 	return r->node_count && r->nodes[0].own ? &r->nodes[0] : NULL;
 }
 
+static int by_slot(const void *slot, const void *node)
+{
+	const uint32_t a = *(const uint32_t *)slot, b = ((const struct remote_node *)node)->slot;
+
+	return (a > b) - (a < b);
+}
+
 const struct remote_node *remotes_by_slot(const struct remotes *r, uint32_t slot)
 {
-	size_t low = 0, high = r->mapped;
+	const size_t i = array_lower_bound(&slot, r->nodes, r->mapped, sizeof(*r->nodes), by_slot);
 
-	while (low < high) {
-		const size_t middle = (low + high) / 2;
-
-		if (r->nodes[middle].slot == slot)
-			return slot ? &r->nodes[middle] : NULL;
-		if (r->nodes[middle].slot < slot)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return slot && i < r->mapped && r->nodes[i].slot == slot ? &r->nodes[i] : NULL;
 }
 
 static bool has_address(const struct remote_node *node, const struct ip *ip)
@@ -358,6 +342,12 @@ int node_unknown(struct cli *cli, const struct remotes *r, const char *text)
 
 /* --- output --- */
 
+const char *remote_pod_name(const struct remote_pod *pod, char buf[REMOTE_POD_NAME_MAX])
+{
+	snprintf(buf, REMOTE_POD_NAME_MAX, "%.63s/%.253s", pod->namespace, pod->name);
+	return buf;
+}
+
 const char *node_label(const struct remote_node *node, char buf[NODE_LABEL_MAX])
 {
 	if (node->name)
@@ -373,11 +363,11 @@ const char *remote_label(const struct remotes *r, uint32_t side, const struct ip
 {
 	const struct remote_node none = { .slot = side & ~WR_REMOTE };
 	const struct remote_pod *pod = remotes_pod(r, ip);
-	char label[NODE_LABEL_MAX];
+	char label[NODE_LABEL_MAX], name[REMOTE_POD_NAME_MAX];
 
 	node_label(remotes_by_slot(r, none.slot) ?: &none, label);
 	if (pod)
-		snprintf(buf, REMOTE_LABEL_MAX, "%s pod %.63s/%.253s", label, pod->namespace, pod->name);
+		snprintf(buf, REMOTE_LABEL_MAX, "%s pod %s", label, remote_pod_name(pod, name));
 	else
 		snprintf(buf, REMOTE_LABEL_MAX, "%s", label);
 	return buf;
@@ -387,8 +377,25 @@ void remote_json(const struct remotes *r, uint32_t side, const struct ip *ip, js
 {
 	const struct remote_node *node = remotes_by_slot(r, side & ~WR_REMOTE);
 	const struct remote_pod *pod = remotes_pod(r, ip);
+	char name[REMOTE_POD_NAME_MAX];
 
 	json_object_set_new(object, "node", node && node->name ? json_string(node->name) : json_null());
 	json_object_set_new(object, "slot", json_integer(side & ~WR_REMOTE));
-	json_object_set_new(object, "pod", pod ? json_sprintf("%s/%s", pod->namespace, pod->name) : json_null());
+	json_object_set_new(object, "pod", pod ? json_string(remote_pod_name(pod, name)) : json_null());
+}
+
+void out_node(struct out *o, const struct remote_node *node, const char *none)
+{
+	json_t *name = node && node->name ? json_string(node->name) : json_null();
+
+	if (node && !node->name && !node->own)
+		out_fieldf(o, "node", name, OUT_PLAIN, "slot %u", node->slot);
+	else
+		out_field(o, "node", name, node ? node->name ?: "this node" : none, OUT_PLAIN);
+}
+
+void out_no_names(struct out *o, const struct remotes *r)
+{
+	if (remotes_in_cluster(r) && !r->agent)
+		out_note(o, "\n%s: the maps hold no names.", r->why.msg);
 }

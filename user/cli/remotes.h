@@ -31,9 +31,9 @@ struct remotes {
 	struct wr_cluster cluster;
 	struct remote_node *nodes; /* this node first, then by slot, then those in no map */
 	size_t mapped; /* how many are this node or have a slot */
-	size_t node_count;
+	size_t node_count, node_room;
 	struct remote_pod *pods; /* by address */
-	size_t pod_count;
+	size_t pod_count, pod_room;
 	bool agent;	 /* the agent has answered */
 	struct err why; /* why it has not */
 	json_t *answers[2]; /* own the strings above */
@@ -74,12 +74,19 @@ struct packet_tunnel tunnel_form(const struct wr_cluster *cluster);
 /* Sets the error for an unknown node. Returns -ENOENT. */
 int node_unknown(struct cli *cli, const struct remotes *r, const char *text);
 
+/* "shop/db". */
+#define REMOTE_POD_NAME_MAX 320
+const char *remote_pod_name(const struct remote_pod *pod, char buf[REMOTE_POD_NAME_MAX]);
 /* "node b", "node slot 3". */
 #define NODE_LABEL_MAX 272
 const char *node_label(const struct remote_node *node, char buf[NODE_LABEL_MAX]);
 /* The side WR_REMOTE | slot of a flow, with address `ip`: "node b pod shop/db", "node b", "node slot 3". */
 #define REMOTE_LABEL_MAX (NODE_LABEL_MAX + 336)
 const char *remote_label(const struct remotes *r, uint32_t side, const struct ip *ip, char buf[REMOTE_LABEL_MAX]);
+/* Field "node": its name; without one, in text "this node" or "slot 3"; `none` if there is no node. */
+void out_node(struct out *o, const struct remote_node *node, const char *none);
+/* A note if names are missing, since the agent has not answered. */
+void out_no_names(struct out *o, const struct remotes *r);
 /* Sets node, slot and pod of an object. */
 void remote_json(const struct remotes *r, uint32_t side, const struct ip *ip, json_t *object);
 

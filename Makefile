@@ -135,7 +135,7 @@ $(eval $(call layer,user/agent,$(INC_dp) $(INC_policy) $(INC_kube)))
 $(eval $(call layer,user/cli,$(INC_dp) -Iuser/policy))
 $(eval $(call layer,cni,$(INC_dp)))
 # Unit and fuzz tests may include everything but the programs' own headers.
-INC_all := $(INC_cni) -Iuser/cli $(INC_agent)
+INC_all := $(INC_cni) $(INC_cli) $(INC_agent)
 $(eval $(call compile,tests/unit,$(INC_all),$(SKEL)))
 $(eval $(call compile,tests/policy,$(INC_policy)))
 $(eval $(call compile,tests/bpf,$(INC_dp) -Iuser/policy,$(SKEL)))

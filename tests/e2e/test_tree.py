@@ -92,9 +92,9 @@ JUMPS = re.compile(
 SHOWN = {  # where the time of day is shown to people and the API server, and decides nothing
     "user/agent/kube/kube_events.c": 1,
     "user/agent/kube/kube_node.c": 1,
-    "user/cli/cmd_deny.c": 1,
-    "user/cli/cmd_monitor.c": 1,
-    "user/cli/cmd_sysdump.c": 1,
+    "user/cli/cmd/cmd_deny.c": 1,
+    "user/cli/cmd/cmd_monitor.c": 1,
+    "user/cli/cmd/cmd_sysdump.c": 1,
     "user/kube/api/api_credentials.c": 3,  # a file's, and only whether it is still the same
     "user/lib/log.c": 1,
 }

@@ -7,7 +7,7 @@
 
 #include "cli_rig.h"
 #include "clock.h"
-#include "frame.h"
+#include "packet.h"
 #include "gateway.h"
 #include "ip.h"
 #include "maps.h"

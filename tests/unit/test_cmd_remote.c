@@ -5,7 +5,7 @@
 #include <net/if.h>
 
 #include "clock.h"
-#include "frame.h"
+#include "packet.h"
 #include "three_nodes_rig.h"
 
 static const struct {

@@ -7,8 +7,7 @@
 
 #include "abi/event.h"
 #include "codec.h"
-#include "frame.h"
-#include "packet_text.h"
+#include "packet.h"
 #include "rig.h"
 
 #define MACS                                                                                                           \

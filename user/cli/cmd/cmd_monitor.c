@@ -16,7 +16,7 @@
 #include "flows.h"
 #include "json.h"
 #include "enum_names.h"
-#include "packet_text.h"
+#include "packet.h"
 #include "endpoints.h"
 #include "service_rows.h"
 

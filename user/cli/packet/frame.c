@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "frame.h"
+#include "packet.h"
 
 #include <arpa/inet.h>
 #include <linux/icmp.h>

@@ -8,7 +8,7 @@
 
 #include "array.h"
 #include "flows.h"
-#include "packet_text.h"
+#include "packet.h"
 #include "str.h"
 
 #define ANY "any"

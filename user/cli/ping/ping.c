@@ -15,7 +15,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
-#include "frame.h"
+#include "packet.h"
 
 #define BATCH 32 /* echo requests before replies are read: a receive buffer holds that many */
 

@@ -11,8 +11,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "abi/node.h"
-#include "packet_text.h"
+#include "packet.h"
 
 #define TCP_HEADER 20
 #define ND_NEIGHBOUR_SOLICITATION 135

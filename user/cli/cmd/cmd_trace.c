@@ -11,10 +11,9 @@
 #include "enum_names.h"
 #include "flow_side.h"
 #include "flows.h"
-#include "frame.h"
+#include "packet.h"
 #include "gateway.h"
 #include "nexthop.h"
-#include "packet_text.h"
 #include "progs.h"
 #include "trace.h"
 

@@ -8,7 +8,7 @@
 
 #include "array.h"
 #include "json.h"
-#include "packet_text.h"
+#include "packet.h"
 
 void service_rows_free(struct service_rows *rows)
 {

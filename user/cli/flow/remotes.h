@@ -9,7 +9,7 @@
 #include "cli.h"
 #include "nexthop.h"
 #include "nodes.h"
-#include "packet_text.h"
+#include "packet.h"
 
 struct remote_node {
 	uint32_t slot;	     /* 0: in no map: this node, or one that is not programmed */

@@ -7,7 +7,7 @@
 #include "lookup.h"
 #include "maps.h"
 #include "enum_names.h"
-#include "packet_text.h"
+#include "packet.h"
 
 /* --- the pinned maps as tables --- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Formats parsed frames as text and JSON. */
-#include "packet_text.h"
+#include "packet.h"
 
 #include <ctype.h>
 #include <errno.h>

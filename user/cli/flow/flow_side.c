@@ -10,7 +10,7 @@
 #include "gateway.h"
 #include "ip.h"
 #include "enum_names.h"
-#include "packet_text.h"
+#include "packet.h"
 #include "str.h"
 
 /* Addresses that no host has: TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849). */

@@ -8,7 +8,7 @@
 #include "flow_side.h"
 #include "flows.h"
 #include "enum_names.h"
-#include "packet_text.h"
+#include "packet.h"
 #include "service_rows.h"
 
 /* --- one flow --- */

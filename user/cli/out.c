@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The document is a tree of nodes: commands build it, out_flush() renders it as JSON, as text, or as a line of a stream. */
+/* The document is a tree of nodes. Commands build it; out_flush() renders it as JSON, as text, or as a line of a stream. */
 #include "out.h"
 
 #include <ctype.h>
@@ -545,11 +545,11 @@ static void render_node(struct out *o, const struct node *n, size_t indent)
 	}
 }
 
-/* The root as one line. The later lines of a stream are unknown, so its columns widen as needed. */
-static void render_line(struct out *o)
+/* One line. The later lines of a stream are unknown, so its columns widen as needed. */
+static void render_line(struct out *o, const struct node *root)
 {
 	const struct node *cells[COLUMNS_MAX];
-	int n = columns(o->document.first, cells, 0);
+	int n = columns(root, cells, 0);
 
 	for (int i = 0; i < n; i++) {
 		if (width(cells[i]->text) > o->stream[i].room)
@@ -562,18 +562,19 @@ static void render_line(struct out *o)
 
 static int flush(struct out *o, bool line, struct err *err)
 {
+	const struct node *root = o->document.first;
 	json_auto_t *json = NULL;
 	bool failed = o->failed || o->depth;
 
-	if (o->document.first && !failed && o->format == OUT_JSON) {
-		json = render_json(o->document.first);
+	if (root && !failed && o->format == OUT_JSON) {
+		json = render_json(root);
 		failed = !json;
 		if (!failed && json_dumpf(json, o->file, line ? JSON_COMPACT : JSON_INDENT(2)) == 0)
 			fputc('\n', o->file);
-	} else if (o->document.first && !failed) {
-		if (line)
-			render_line(o);
-		for (const struct node *n = line ? NULL : o->document.first; n; n = n->next)
+	} else if (root && !failed && line) {
+		render_line(o, root);
+	} else if (!failed) {
+		for (const struct node *n = root; n; n = n->next)
 			render_node(o, n, 0);
 	}
 	out_drop(o);

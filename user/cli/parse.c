@@ -51,29 +51,20 @@ const struct cli_option *option_find(const struct command *command, const char *
 	return option || !command ? option : find_in(command->options, name, length);
 }
 
-static void __attribute__((format(printf, 4, 5))) add(char *buf, size_t size, size_t *used, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	if (*used >= size)
-		return;
-	va_start(ap, fmt);
-	n = vsnprintf(buf + *used, size - *used, fmt, ap);
-	va_end(ap);
-	if (n > 0)
-		*used += (size_t)n;
-}
-
 const char *command_usage(const struct command *command, char *buf, size_t size)
 {
-	size_t used = 0;
+	FILE *f = fmemopen(buf, size, "w");
 
-	add(buf, size, &used, "warren %s", command->name);
+	buf[0] = '\0';
+	if (!f)
+		return buf;
+	fprintf(f, "warren %s", command->name);
 	for (const struct cli_arg *a = command->args; a->name; a++)
-		add(buf, size, &used, a->optional ? " [%s%s]" : " %s%s", a->name, a->many ? "..." : "");
+		fprintf(f, a->optional ? " [%s%s]" : " %s%s", a->name, a->many ? "..." : "");
 	for (const struct cli_option *o = command->options; o->name; o++)
-		add(buf, size, &used, o->value ? " [--%s %s]" : " [--%s]", o->name, o->value);
+		fprintf(f, o->value ? " [--%s %s]" : " [--%s]", o->name, o->value);
+	fclose(f);
+	buf[size - 1] = '\0';
 	return buf;
 }
 

@@ -184,7 +184,7 @@ static void describe(struct out *o, const struct remote_node *node, bool full)
 {
 	out_record(o, NULL);
 	out_string(o, "name", node->name);
-	out_fieldf(o, "slot", json_integer(node->slot), OUT_PLAIN, node->slot ? "%u" : "", node->slot);
+	out_fieldf(o, "slot", json_integer(node->slot), OUT_PLAIN, node->slot ? "%u" : "-", node->slot);
 	out_json(o, "own", json_boolean(node->own));
 	out_strings(o, "cidrs", json_prefixes(node->dp.cidrs, 2), " ");
 	if (full)
@@ -259,7 +259,7 @@ int cmd_node_get(struct cli *cli)
 static void out_ms(struct out *o, const char *key, const struct ping_target *t, uint64_t ns)
 {
 	out_fieldf(o, key, t->received ? json_real((double)ns / (double)NS_PER_MS) : json_null(), OUT_PLAIN,
-		   t->received ? "%.3f ms" : "", (double)ns / (double)NS_PER_MS);
+		   t->received ? "%.3f ms" : "-", (double)ns / (double)NS_PER_MS);
 }
 
 static void describe_ping(struct out *o, const struct node_pings *p, size_t i)

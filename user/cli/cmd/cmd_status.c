@@ -302,15 +302,29 @@ static void cluster_text(const struct wr_cluster *c, char *buf, size_t size)
 	snprintf(buf + n, size - (size_t)n, " UDP port %u, VNI %u", ntohs(c->port), c->vni);
 }
 
+#define TUNNEL_KEY_TEXT_MAX 64
+/* Whether tunnel packets must be tagged, and by which key: "required: key 2", "not required: key 1, and 2 is accepted" */
+static const char *tunnel_key_text(const struct wr_cluster *cluster, char buf[TUNNEL_KEY_TEXT_MAX])
+{
+	const unsigned odd = !!(cluster->flags & WR_CLUSTER_KEY_ODD);
+	const unsigned known = cluster->flags & (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN);
+	int n = snprintf(buf, TUNNEL_KEY_TEXT_MAX, "%s: key %u",
+			 cluster->flags & WR_CLUSTER_KEY_REQUIRED ? "required" : "not required", cluster->key_id[odd]);
+
+	if (known == (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN))
+		snprintf(buf + n, TUNNEL_KEY_TEXT_MAX - (size_t)n, ", and %u is accepted", cluster->key_id[!odd]);
+	return buf;
+}
+
 /* A key that is not required is only a notice: an operator may have reasons, such as a rollout. */
 static void check_tunnel_key(struct status *s, const struct wr_cluster *c)
 {
 	char text[TUNNEL_KEY_TEXT_MAX];
 
-	tunnel_key_text(c, text);
 	if (c->flags & (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN))
 		check(s, "tunnel_key", c->flags & WR_CLUSTER_KEY_REQUIRED ? STATE_OK : STATE_NOTICE,
-		      "run the agents with `--tunnel-key require` once every node has the key", "%s", text);
+		      "run the agents with `--tunnel-key require` once every node has the key", "%s",
+		      tunnel_key_text(c, text));
 }
 
 static void check_nodes(struct status *s, const struct remotes *remotes)

@@ -45,24 +45,6 @@ struct packet_tunnel tunnel_form(const struct wr_cluster *cluster)
 	return (struct packet_tunnel){ ntohs(cluster->port), ntohs(cluster->option_class) };
 }
 
-const char *tunnel_key_text(const struct wr_cluster *cluster, char buf[TUNNEL_KEY_TEXT_MAX])
-{
-	const unsigned odd = !!(cluster->flags & WR_CLUSTER_KEY_ODD);
-	const unsigned known = cluster->flags & (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN);
-	int n;
-
-	if (!known) {
-		snprintf(buf, TUNNEL_KEY_TEXT_MAX, "%s",
-			 cluster->flags & WR_CLUSTER_KEY_REQUIRED ? "required: no key" : "off");
-		return buf;
-	}
-	n = snprintf(buf, TUNNEL_KEY_TEXT_MAX, "%s: key %u",
-		     cluster->flags & WR_CLUSTER_KEY_REQUIRED ? "required" : "not required", cluster->key_id[odd]);
-	if (known == (WR_CLUSTER_KEY_EVEN_KNOWN | WR_CLUSTER_KEY_ODD_KNOWN))
-		snprintf(buf + n, TUNNEL_KEY_TEXT_MAX - (size_t)n, ", and %u is accepted", cluster->key_id[!odd]);
-	return buf;
-}
-
 /* --- from the maps --- */
 
 static struct remote_node *add_node(struct remotes *r)

@@ -62,12 +62,6 @@ const struct remote_pod *remotes_pod(const struct remotes *r, const struct ip *i
 
 /* Looks up map ipcache4 or ipcache6; -ENOENT. */
 int ipcache_lookup(const struct ip *ip, uint64_t *identity, struct err *err);
-/*
- * Whether tunnel packets must carry a tag made with the cluster's key, and which key: "required: key 2",
- * "not required: key 1, and 2 is accepted", "off".
- */
-#define TUNNEL_KEY_TEXT_MAX 64
-const char *tunnel_key_text(const struct wr_cluster *cluster, char buf[TUNNEL_KEY_TEXT_MAX]);
 /* How tunnel packets are recognised in this cluster. */
 struct packet_tunnel tunnel_form(const struct wr_cluster *cluster);
 

@@ -354,7 +354,8 @@ static int print_confs(void *arg)
 
 #define WARREN(file, ...) { .name = file, .print = print_warren, .words = WORDS("warren", __VA_ARGS__, "--json") }
 /* That a check has failed is no failure of the part. */
-#define STATUS(file, ...) { .name = file, .print = print_warren, .words = WORDS("warren", "status", __VA_ARGS__), .status = CLI_FAILED }
+#define STATUS(file, ...)                                                                                              \
+	{ .name = file, .print = print_warren, .words = WORDS("warren", __VA_ARGS__), .status = CLI_FAILED }
 #define PROGRAM(file, ...) { .name = file, .print = print_program, .words = WORDS(__VA_ARGS__) }
 #define FILES(file, ...) { .name = file, .print = print_files, .words = WORDS(__VA_ARGS__) }
 #define ANSWER(method) { .name = "agent/" method ".json", .print = print_answer, .words = WORDS(method) }
@@ -365,9 +366,9 @@ static int print_confs(void *arg)
 /* No environment, no key, no raw map: they contain secrets. */
 const struct sysdump_part sysdump_parts[] = {
 	WARREN("version.json", "version"),
-	{ .name = "status.txt", .print = print_warren, .words = WORDS("warren", "status"), .status = CLI_FAILED },
-	STATUS("status.json", "--json"),
-	STATUS("cluster.json", "--cluster", "--json"), /* also fails if the node is in no cluster */
+	STATUS("status.txt", "status"),
+	STATUS("status.json", "status", "--json"),
+	STATUS("cluster.json", "status", "--cluster", "--json"), /* also fails if the node is in no cluster */
 	WARREN("node.json", "node", "show"),
 	WARREN("nodes.json", "node", "list"),
 	WARREN("endpoints.json", "endpoint", "list"),

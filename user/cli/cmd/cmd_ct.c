@@ -5,11 +5,10 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include "flow_side.h"
-#include "flows.h"
 #include "enum_names.h"
+#include "flows.h"
 #include "packet.h"
-#include "service_rows.h"
+#include "peers.h"
 
 /* --- one flow --- */
 

@@ -2,9 +2,9 @@
 /* warren endpoint list, get. */
 #include <string.h>
 
-#include "endpoints.h"
-#include "json.h"
 #include "enum_names.h"
+#include "json.h"
+#include "peers.h"
 #include "str.h"
 
 static const char *state_word(const struct endpoint *endpoint, const struct pod *pod)

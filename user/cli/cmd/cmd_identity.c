@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "array.h"
-#include "endpoints.h"
+#include "enum_names.h"
 #include "json.h"
 #include "maps.h"
-#include "enum_names.h"
+#include "peers.h"
 #include "str.h"
 
 /* --- from the agent --- */

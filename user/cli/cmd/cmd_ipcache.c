@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "array.h"
-#include "endpoints.h"
-#include "json.h"
 #include "enum_names.h"
+#include "json.h"
+#include "peers.h"
 
 /* What the maps and the agent hold for one address. */
 struct address_owner {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* warren metrics. */
 #include "cli.h"
-#include "maps.h"
 #include "enum_names.h"
+#include "maps.h"
 
 static void describe(struct out *o, uint32_t reason, uint32_t direction, const struct wr_metric *metric)
 {

@@ -12,13 +12,12 @@
 #include "cleanup.h"
 #include "cli.h"
 #include "clock.h"
+#include "enum_names.h"
 #include "events.h"
 #include "flows.h"
 #include "json.h"
-#include "enum_names.h"
 #include "packet.h"
-#include "endpoints.h"
-#include "service_rows.h"
+#include "peers.h"
 
 struct monitor {
 	struct cli *cli;

@@ -14,9 +14,9 @@
 #include "json.h"
 #include "maps.h"
 #include "node.h"
-#include "ping.h"
 #include "paths.h"
-#include "remotes.h"
+#include "peers.h"
+#include "ping.h"
 
 int cmd_node_init(struct cli *cli)
 {

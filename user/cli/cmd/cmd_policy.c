@@ -6,10 +6,10 @@
 
 #include "array.h"
 #include "cleanup.h"
-#include "endpoints.h"
+#include "enum_names.h"
 #include "json.h"
 #include "maps.h"
-#include "enum_names.h"
+#include "peers.h"
 
 /* --- rules in the maps --- */
 

@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "endpoints.h"
 #include "json.h"
-#include "service_rows.h"
+#include "peers.h"
 #include "str.h"
 
 #define NO_NAMES "the maps hold no names"

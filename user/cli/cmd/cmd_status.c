@@ -8,15 +8,15 @@
 
 #include "attachment.h"
 #include "clock.h"
-#include "endpoints.h"
+#include "deny_places.h"
+#include "enum_names.h"
 #include "flows.h"
 #include "gateway.h"
-#include "deny_places.h"
 #include "json.h"
 #include "link.h"
 #include "maps.h"
-#include "enum_names.h"
 #include "node_check.h"
+#include "peers.h"
 #include "tables.h"
 
 /* A notice leaves the node healthy. */

@@ -9,11 +9,11 @@
 
 #include "codec.h"
 #include "enum_names.h"
-#include "flow_side.h"
 #include "flows.h"
-#include "packet.h"
 #include "gateway.h"
 #include "nexthop.h"
+#include "packet.h"
+#include "peers.h"
 #include "progs.h"
 #include "trace.h"
 

@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "flow_side.h"
+#include "enum_names.h"
 #include "lookup.h"
 #include "maps.h"
-#include "enum_names.h"
 #include "packet.h"
+#include "peers.h"
 
 /* --- the pinned maps as tables --- */
 

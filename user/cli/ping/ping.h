@@ -9,7 +9,7 @@
 
 #include "addr.h"
 #include "err.h"
-#include "remotes.h"
+#include "peers.h"
 
 #define PING_COUNT_MAX 10000
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "service_rows.h"
+#include "peers.h"
 
 #include <errno.h>
 #include <stdlib.h>

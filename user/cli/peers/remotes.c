@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "remotes.h"
+#include "peers.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "array.h"
+#include "enum_names.h"
 #include "json.h"
 #include "maps.h"
-#include "enum_names.h"
 #include "str.h"
 
 void remotes_free(struct remotes *r)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "flow_side.h"
+#include "peers.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "enum_names.h"
 #include "gateway.h"
 #include "ip.h"
-#include "enum_names.h"
 #include "packet.h"
 #include "str.h"
 

@@ -206,24 +206,8 @@ struct ct_query {
 	struct wr_ct ct; /* or a struct wr_ct_service */
 };
 
-/*
- * Per-CPU, used by one function after the other: stacks have no room for it. tc, XDP and timer programs run with
- * softirqs disabled, so none of them interrupts another one.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ct_query);
-} ct_queries SEC(".maps") __weak;
-
-/* The caller sets key, ends and v6. */
-static __always_inline struct ct_query *ct_query(void)
-{
-	const __u32 zero = 0;
-
-	return bpf_map_lookup_elem(&ct_queries, &zero);
-}
+/* Used by one function after the other. The caller sets key, ends and v6. */
+SCRATCH(ct_queries, struct ct_query, ct_query)
 
 #define CT_WORTH_SHIFT 32
 

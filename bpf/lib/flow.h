@@ -106,20 +106,7 @@ struct flow {
 	};
 };
 
-/* Per-CPU: stacks have no room for it, and no other program runs on the CPU meanwhile. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct flow);
-} flow_memory SEC(".maps") __weak;
-
-static __always_inline struct flow *flow_memory_get(void)
-{
-	const __u32 zero = 0;
-
-	return bpf_map_lookup_elem(&flow_memory, &zero);
-}
+SCRATCH(flow_memory, struct flow, flow_memory_get)
 
 /* For a dry run: the entry as it is, or as it would be created. */
 static __always_inline void trace_entry(const struct wr_ct *ct, __u32 steps)

@@ -19,13 +19,8 @@
 #include "lib/packet.h"
 #include "lib/verdict_cache.h"
 
-/* Per-CPU: the current fragment, from parsing until after its verdict. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct wr_fragment);
-} fragment_memory SEC(".maps") __weak;
+/* The current fragment, from parsing until after its verdict. */
+SCRATCH(fragment_memory, struct wr_fragment, fragment_memory_get)
 
 /* Zeros to create a window from, for which a stack has no room. */
 struct {
@@ -34,13 +29,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct wr_fragments);
 } fragments_none SEC(".maps") __weak;
-
-static __always_inline struct wr_fragment *fragment_memory_get(void)
-{
-	const __u32 zero = 0;
-
-	return bpf_map_lookup_elem(&fragment_memory, &zero);
-}
 
 /*
  * --- the slot of a datagram ----------------------------------------------------------------------------------------

@@ -56,6 +56,34 @@ WARREN_GROWING_MAPS(X)
 WARREN_RINGS(X)
 #undef X
 
+/*
+ * Scratch memory of a program, for which its stack has no room; `get` returns it. Per-CPU: tc, XDP and timer programs
+ * run with softirqs disabled, so none of them interrupts another one.
+ */
+#define SCRATCH(name_, value_type, get)                                                                                \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                                               \
+		__uint(max_entries, 1);                                                                                \
+		__type(key, __u32);                                                                                    \
+		__type(value, value_type);                                                                             \
+	} name_ SEC(".maps") __weak;                                                                                   \
+	static __always_inline value_type *get(void)                                                                   \
+	{                                                                                                              \
+		const __u32 zero = 0;                                                                                  \
+                                                                                                                       \
+		return bpf_map_lookup_elem(&name_, &zero);                                                             \
+	}
+
+/* A cache; not in the registry. Elements of mmapable arrays are page-aligned: an element of 64 bytes is a cache line. */
+#define CACHE(name_, bits, value_type)                                                                                 \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                                      \
+		__uint(max_entries, 1 << (bits));                                                                      \
+		__uint(map_flags, BPF_F_MMAPABLE);                                                                     \
+		__type(key, __u32);                                                                                    \
+		__type(value, value_type);                                                                             \
+	} name_ SEC(".maps") __weak;
+
 static __always_inline const struct wr_config *config_get(void)
 {
 	const __u32 zero = 0;

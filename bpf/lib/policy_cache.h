@@ -25,14 +25,7 @@ struct policy_slot {
 };
 _Static_assert(sizeof(struct policy_slot) == 128, "two cache lines");
 
-/* Not in the registry, like the verdict cache. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << POLICY_CACHE_BITS);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct policy_slot);
-} policy_cache SEC(".maps") __weak;
+CACHE(policy_cache, POLICY_CACHE_BITS, struct policy_slot)
 
 /* The slot of f's initiator, responder and port; NULL: f is not cached. */
 static __always_inline struct policy_slot *policy_slot_get(const struct addresses *at, const struct flow *f)

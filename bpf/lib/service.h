@@ -82,23 +82,8 @@ static __always_inline void service_trace(const struct nat_context *t, __u32 ste
 	trace->backends = t->count;
 }
 
-/*
- * The NAT context of a pod's packet to a service, from the selection of a backend until after the verdict. Per-CPU: no
- * other program runs on the CPU meanwhile.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct nat_context);
-} service_choice SEC(".maps") __weak;
-
-static __always_inline struct nat_context *service_choice_get(void)
-{
-	const __u32 zero = 0;
-
-	return bpf_map_lookup_elem(&service_choice, &zero);
-}
+/* The NAT context of a pod's packet to a service, from the selection of a backend until after the verdict. */
+SCRATCH(service_choice, struct nat_context, service_choice_get)
 
 /* --- requests ----------------------------------------------------------------------------------------------------- */
 

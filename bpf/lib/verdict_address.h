@@ -24,13 +24,7 @@ struct outer_slot {
 };
 _Static_assert(sizeof(struct outer_slot) == 32, "half a cache line");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << OUTER_CACHE_BITS);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct outer_slot);
-} known_addresses SEC(".maps") __weak;
+CACHE(known_addresses, OUTER_CACHE_BITS, struct outer_slot)
 
 struct outer_place {
 	struct outer_slot *slot;

@@ -85,22 +85,8 @@ struct verdict_set6 {
 	struct verdict_line line[2];
 };
 
-/* Neither pinned nor in the registry. Elements of mmapable arrays are page-aligned: a line is a cache line. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << VERDICT_SET_BITS);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct verdict_set4);
-} verdicts4 SEC(".maps") __weak;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << VERDICT_SET_BITS);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct verdict_set6);
-} verdicts6 SEC(".maps") __weak;
+CACHE(verdicts4, VERDICT_SET_BITS, struct verdict_set4)
+CACHE(verdicts6, VERDICT_SET_BITS, struct verdict_set6)
 
 /* --- slots -------------------------------------------------------------------------------------------------------- */
 

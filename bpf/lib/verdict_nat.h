@@ -37,20 +37,7 @@ struct verdict_packet {
 	struct nat nat;
 };
 
-/* Per-CPU: no other program runs on the CPU meanwhile. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct verdict_packet);
-} verdict_memory SEC(".maps") __weak;
-
-static __always_inline struct verdict_packet *verdict_packet_get(void)
-{
-	const __u32 zero = 0;
-
-	return bpf_map_lookup_elem(&verdict_memory, &zero);
-}
+SCRATCH(verdict_memory, struct verdict_packet, verdict_packet_get)
 
 /* Swaps at->daddr and vp->addr: the service and the backend. */
 static __always_inline void verdict_swap(struct addresses *at, struct verdict_packet *vp)

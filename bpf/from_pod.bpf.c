@@ -69,7 +69,7 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 		reason = forward(p, v6);
 	/* The ICMP error must quote the packet as the pod sent it. */
 	if (reason == WR_REASON_TOO_BIG)
-		service_undo_dnat(p->skb, p->at, service_choice_get(), v6);
+		service_undo_dnat(p->skb, p->at, v6);
 	return reason;
 }
 

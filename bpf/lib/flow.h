@@ -58,9 +58,30 @@ enum flow_reply {
 	FLOW_CONFIRMED, /* TCP: established, both ends have acknowledged */
 };
 
+/* NAT of a flow through a service; `hairpin` to `chosen`: set by service_select(). */
+struct nat_context {
+	union addr service;     /* the client's destination */
+	__be16 service_port;
+	union addr backend;
+	__u32 list, count;      /* of the service's backends */
+	__u32 client;           /* ifindex of the client's endpoint, whose window has the entries */
+	bool hairpin : 1;       /* the backend is the client itself */
+	bool resolved : 1;      /* the packet is for a service, and a backend is selected */
+	bool found : 1;         /* the flow has an entry with a backend */
+	bool usable : 1;        /* ... which the flow may keep using */
+	bool chosen : 1;        /* the backend has been selected now: entries must be written */
+	bool reply : 1;         /* the packet is from the backend */
+	bool promoted : 1;      /* the reverse-NAT entry is in ct */
+	bool flow_promoted : 1; /* the flow's entry is in ct */
+	bool cached : 1;        /* the verdict may be cached for the next packets */
+	bool closed : 1;        /* this packet has closed the flow */
+	bool promotes : 1;      /* with this packet the flow is established, or has moved to ct */
+	__u32 backend_id;       /* used only while a backend is selected */
+};
+
 /* A packet's flow in the slow path: arguments and results of the functions out of line. */
 struct flow {
-	/* The packet, without its addresses; these fields are at the same offsets as in struct nat_context. */
+	/* The packet, without its addresses. Of a flow through a service: between client and backend. */
 	__u32 flags;
 	__be16 sport, dport;
 	__u8 l4_proto;
@@ -87,23 +108,13 @@ struct flow {
 	__u32 ifindex;        /* of the endpoint whose policy is evaluated */
 	__u32 where;          /* location of the entry (lib/ct_entry.h) */
 	__u32 replaced_owner; /* owner of another flow's entry there */
-	union {
-		struct {
-			__u32 cluster_revision; /* revision at the lookup of peer_ifindex and peer_identity */
-			__u32 own_address_of; /* slot of the node that has the destination address itself */
-		};
-		__u32 ack[2]; /* of a TCP entry, to be written: from flow_segment() on */
-	};
+	__u32 cluster_revision; /* revision at the lookup of peer_ifindex and peer_identity */
+	__u32 own_address_of; /* slot of the node that has the destination address itself */
 	/* The flow. */
 	__u64 peer;           /* identity of the end that is not an endpoint of this node */
-	union {
-		/* the entry as found, then as to be written; its `ack` is valid before flow_segment() */
-		struct wr_ct ct;
-		struct {
-			__u8 of_ct[__builtin_offsetof(struct wr_ct, ack)];
-			__u32 policy_class[WR_DIRECTIONS]; /* classes of its policy verdicts, set by evaluate_flow() */
-		};
-	};
+	struct wr_ct ct;      /* the entry as found, then as to be written */
+	__u32 policy_class[WR_DIRECTIONS]; /* classes of its policy verdicts, set by evaluate_flow() */
+	struct nat_context nat; /* last: flow_fill() does not clear it */
 };
 
 SCRATCH(flow_memory, struct flow, flow_memory_get)

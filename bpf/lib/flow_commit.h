@@ -128,8 +128,6 @@ OUT_OF_LINE int flow_commit(struct flow *f)
 	q->begun = hook_is_egress(f->hook);
 	q->v6 = f->v6;
 	ct_copy(&q->ct, &f->ct);
-	q->ct.ack[0] = f->l4_proto == IPPROTO_TCP ? f->ack[0] : 0;
-	q->ct.ack[1] = f->l4_proto == IPPROTO_TCP ? f->ack[1] : 0;
 	had = f->ct.flags;
 	if (!(q->ct.flags & CT_DENIED))
 		q->ct.flags |= flow_reply_flags(f);

@@ -289,8 +289,6 @@ OUT_OF_LINE int flow_segment(struct __sk_buff *skb, struct flow *f)
 	if (!f)
 		return 0;
 	segment(skb, f);
-	f->ack[0] = f->ct.ack[0];
-	f->ack[1] = f->ct.ack[1];
 	return 0;
 }
 

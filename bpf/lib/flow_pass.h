@@ -23,7 +23,7 @@ struct scratch {
 static __always_inline void flow_fill(const struct packet *p, struct flow *f, const struct flow_entry *entry,
 				      const enum hook hook, const bool v6)
 {
-	__builtin_memset(f, 0, sizeof(*f));
+	__builtin_memset(f, 0, __builtin_offsetof(struct flow, nat));
 	f->ifindex = p->ifindex;
 	f->peer_ifindex = p->peer_ifindex;
 	f->peer_identity = p->peer_identity;
@@ -296,19 +296,19 @@ static __always_inline enum wr_reason flow_translated(struct packet *p, struct f
 
 	if (f->forward) {
 		service_request(p->at, f);
-		service_promote(p->at, (void *)f);
+		service_promote(p->at, f);
 	} else {
 		reason = service_reply(p->skb, p->at, f);
 	}
-	service_demote_all(p->at, (void *)f);
-	if (service_backend_is_current(p->at, (void *)f, f->ct.initiator)) {
-		service_cache_request(p->at, (void *)f, &f->ct, false);
-		if (!service_backend_is_current(p->at, (void *)f, f->ct.initiator))
-			service_cache_request(p->at, (void *)f, &f->ct, true);
+	service_demote_all(p->at, f);
+	if (service_backend_is_current(p->at, f)) {
+		service_cache_request(p->at, f, false);
+		if (!service_backend_is_current(p->at, f))
+			service_cache_request(p->at, f, true);
 	}
-	service_cache_reply(p->at, (void *)f, &f->ct, false);
-	if (!service_reverse_is_current(p->at, (void *)f, f->ct.initiator))
-		service_cache_reply(p->at, (void *)f, &f->ct, true);
+	service_cache_reply(p->at, f, false);
+	if (!service_reverse_is_current(p->at, f))
+		service_cache_reply(p->at, f, true);
 	return reason;
 }
 
@@ -341,7 +341,7 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, struct scratch
 	}
 	reason = flow_decide(p->skb, p->at, f);
 	if (hook == HOOK_FROM_POD && (p->flags & TRANSLATED) && !reason)
-		reason = service_dnat(p->skb, p->at, f->step == FLOW_NEW);
+		reason = service_dnat(p->skb, p->at, f);
 	/*
 	 * A new flow in place of another one, or through another path (stack, service): cached verdicts of the old one
 	 * must go.

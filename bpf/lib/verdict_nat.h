@@ -161,108 +161,104 @@ static __always_inline void verdict_nat_fill(struct packet *p, const union addr 
 }
 
 /* Whether the client's packets to the service go to this backend: a former one may still reply. */
-OUT_OF_LINE int service_backend_is_current(const struct addresses *at, const struct nat_context *t, __u32 client)
+OUT_OF_LINE int service_backend_is_current(const struct addresses *at, const struct flow *f)
 {
 	const struct wr_ct_service *entry;
 	struct ct_query *q = ct_query();
 	struct addresses request;
 
-	if (!at || !t || !q || !t->cached || t->l4_proto == IPPROTO_UDP)
+	if (!at || !f || !q || !f->nat.cached || f->l4_proto == IPPROTO_UDP)
 		return false;
-	request = (struct addresses){ .saddr = t->reply ? at->daddr : at->saddr, .daddr = t->service };
-	service_query(q, t);
-	service_key(&q->key, WR_CT_FLOW, &request, t->reply ? t->dport : t->sport, t->service_port, t);
+	request = (struct addresses){ .saddr = f->nat.reply ? at->daddr : at->saddr, .daddr = f->nat.service };
+	service_query(q, f);
+	service_key(&q->key, WR_CT_FLOW, &request, f->nat.reply ? f->dport : f->sport, f->nat.service_port, f);
 	entry = (const void *)&q->ct;
-	return ct_lookup() && (entry->flags & WR_CT_SERVICE) && entry->initiator == client &&
-	       entry->port == (t->reply ? t->sport : t->dport) &&
-	       service_addr_equal(&entry->addr, t->reply ? &at->saddr : &at->daddr, t->v6);
+	return ct_lookup() && (entry->flags & WR_CT_SERVICE) && entry->initiator == f->nat.client &&
+	       entry->port == (f->nat.reply ? f->sport : f->dport) &&
+	       service_addr_equal(&entry->addr, f->nat.reply ? &at->saddr : &at->daddr, f->v6);
 }
 
 /* Whether the flow is still the one that has just passed, and its replies still come from the service. */
-OUT_OF_LINE int service_reverse_is_current(const struct addresses *at, const struct nat_context *t, __u32 client)
+OUT_OF_LINE int service_reverse_is_current(const struct addresses *at, const struct flow *f)
 {
 	const struct wr_ct_service *reverse;
 	struct ct_query *q = ct_query();
 
-	if (!at || !t || !q || !t->cached)
+	if (!at || !f || !q || !f->nat.cached)
 		return true;
-	service_query(q, t);
-	service_key(&q->key, WR_CT_FLOW, at, t->sport, t->dport, t);
-	if (!ct_lookup() || !(q->ct.flags & WR_CT_TRANSLATED) || q->ct.initiator != client)
+	service_query(q, f);
+	service_key(&q->key, WR_CT_FLOW, at, f->sport, f->dport, f);
+	if (!ct_lookup() || !(q->ct.flags & WR_CT_TRANSLATED) || q->ct.initiator != f->nat.client)
 		return false;
-	ct_key_set_kind(&q->key, WR_CT_REVERSE_NAT, t->v6);
+	ct_key_set_kind(&q->key, WR_CT_REVERSE_NAT, f->v6);
 	reverse = (const void *)&q->ct;
-	return ct_lookup() && reverse->port == t->service_port &&
-	       service_addr_equal(&reverse->addr, &t->service, t->v6);
+	return ct_lookup() && reverse->port == f->nat.service_port &&
+	       service_addr_equal(&reverse->addr, &f->nat.service, f->v6);
 }
 
 /* Fills the verdict of the client's packets to the service; `invalidate`: invalidates it. */
-static __always_inline void verdict_fill_request(const struct addresses *at, const struct nat_context *t,
-						 const struct wr_ct *ct, __u32 invalidate, const bool v6)
+static __always_inline void verdict_fill_request(const struct addresses *at, const struct flow *f,
+						 __u32 invalidate, const bool v6)
 {
-	const struct verdict_nat_to to = { .addr = t->reply ? at->saddr : at->daddr,
-					   .port = t->reply ? t->sport : t->dport };
-	struct packet p = { .sport = t->reply ? t->dport : t->sport,
-			    .dport = t->service_port,
-			    .l4_proto = t->l4_proto,
-			    .ifindex = ct->initiator };
+	const struct verdict_nat_to to = { .addr = f->nat.reply ? at->saddr : at->daddr,
+					   .port = f->nat.reply ? f->sport : f->dport };
+	struct packet p = { .sport = f->nat.reply ? f->dport : f->sport,
+			    .dport = f->nat.service_port,
+			    .l4_proto = f->l4_proto,
+			    .ifindex = f->ct.initiator };
 
 	if (invalidate)
-		verdict_invalidate(&p, VERDICT_SENT, &t->service, v6);
+		verdict_invalidate(&p, VERDICT_SENT, &f->nat.service, v6);
 	else
-		verdict_nat_fill(&p, &t->service, ct->responder, ct, true, &to, VERDICT_SENT, v6);
+		verdict_nat_fill(&p, &f->nat.service, f->ct.responder, &f->ct, true, &to, VERDICT_SENT, v6);
 }
 
-OUT_OF_LINE int service_cache_request(const struct addresses *at, const struct nat_context *t, const struct wr_ct *ct,
-				      __u32 invalidate)
+OUT_OF_LINE int service_cache_request(const struct addresses *at, const struct flow *f, __u32 invalidate)
 {
-	if (at && t && ct)
-		IN_FAMILY(t->v6, verdict_fill_request, at, t, ct, invalidate);
+	if (at && f)
+		IN_FAMILY(f->v6, verdict_fill_request, at, f, invalidate);
 	return 0;
 }
 
 /* The same for the backend's replies: at the backend's endpoint or, if it is on another node, at the client's. */
-static __always_inline void verdict_fill_reply(const struct addresses *at, const struct nat_context *t,
-					       const struct wr_ct *ct, __u32 invalidate, const bool v6)
+static __always_inline void verdict_fill_reply(const struct addresses *at, const struct flow *f,
+					       __u32 invalidate, const bool v6)
 {
-	const union addr *client = t->reply ? &at->daddr : &at->saddr,
-			 *backend = t->reply ? &at->saddr : &at->daddr;
-	const struct verdict_nat_to to = { .addr = t->service, .port = t->service_port, .reply = true };
-	struct packet p = { .sport = t->reply ? t->sport : t->dport,
-			    .dport = t->reply ? t->dport : t->sport,
-			    .l4_proto = t->l4_proto };
+	const union addr *client = f->nat.reply ? &at->daddr : &at->saddr,
+			 *backend = f->nat.reply ? &at->saddr : &at->daddr;
+	const struct verdict_nat_to to = { .addr = f->nat.service, .port = f->nat.service_port, .reply = true };
+	struct packet p = { .sport = f->nat.reply ? f->sport : f->dport,
+			    .dport = f->nat.reply ? f->dport : f->sport,
+			    .l4_proto = f->l4_proto };
 
-	if (end_is_remote(ct->responder)) {
-		p.ifindex = ct->initiator;
+	if (end_is_remote(f->ct.responder)) {
+		p.ifindex = f->ct.initiator;
 		if (invalidate)
 			verdict_invalidate(&p, VERDICT_RECEIVED, backend, v6);
 		else
-			verdict_nat_fill(&p, backend, ct->responder, ct, true, &to, VERDICT_RECEIVED, v6);
+			verdict_nat_fill(&p, backend, f->ct.responder, &f->ct, true, &to, VERDICT_RECEIVED, v6);
 	} else {
-		p.ifindex = ct->responder;
+		p.ifindex = f->ct.responder;
 		if (invalidate)
 			verdict_invalidate(&p, VERDICT_SENT, client, v6);
 		else
-			verdict_nat_fill(&p, client, ct->initiator, ct, false, &to, VERDICT_SENT, v6);
+			verdict_nat_fill(&p, client, f->ct.initiator, &f->ct, false, &to, VERDICT_SENT, v6);
 	}
 }
 
-OUT_OF_LINE int service_cache_reply(const struct addresses *at, const struct nat_context *t, const struct wr_ct *ct,
-				    __u32 invalidate)
+OUT_OF_LINE int service_cache_reply(const struct addresses *at, const struct flow *f, __u32 invalidate)
 {
-	if (at && t && ct && t->cached)
-		IN_FAMILY(t->v6, verdict_fill_reply, at, t, ct, invalidate);
+	if (at && f && f->nat.cached)
+		IN_FAMILY(f->v6, verdict_fill_reply, at, f, invalidate);
 	return 0;
 }
 
 /*
- * For a client's packet of an existing flow through a service: overwrites f with the NAT context. t->cached: cache the
- * verdict; t->closed: the flow is closed; t->promotes: with this packet the flow has become established, or has moved to
- * ct.
+ * For a client's packet of an existing flow through a service, which has passed: sets `cached`, `closed` and `promotes`
+ * of the NAT context, and the service's address if one of the first two is set.
  */
 OUT_OF_LINE int service_request(const struct addresses *at, struct flow *f)
 {
-	struct nat_context *t = (void *)f;
 	const struct wr_ct_service *reverse;
 	struct ct_query *q = ct_query();
 	bool closed, begins;
@@ -271,24 +267,24 @@ OUT_OF_LINE int service_request(const struct addresses *at, struct flow *f)
 		return 0;
 	begins = f->reply == FLOW_CONFIRMED || (f->refreshes && f->where != CT_IN_TABLE);
 	closed = f->changes && ct_is_closed(f->l4_proto, f->ct.flags);
-	t->cached = f->l4_proto != IPPROTO_UDP && ct_is_established(f->l4_proto, f->ct.flags) && service_is_cached(f);
-	t->client = f->ct.initiator;
-	t->closed = false;
-	t->promotes = begins;
-	if (!t->cached && !closed)
+	f->nat.cached = f->l4_proto != IPPROTO_UDP && ct_is_established(f->l4_proto, f->ct.flags) && service_is_cached(f);
+	f->nat.client = f->ct.initiator;
+	f->nat.closed = false;
+	f->nat.promotes = begins;
+	if (!f->nat.cached && !closed)
 		return 0;
-	service_query(q, t);
-	service_key(&q->key, WR_CT_REVERSE_NAT, at, f->sport, f->dport, t);
+	service_query(q, f);
+	service_key(&q->key, WR_CT_REVERSE_NAT, at, f->sport, f->dport, f);
 	if (!ct_lookup()) {
-		t->cached = false;
+		f->nat.cached = false;
 		return 0;
 	}
 	reverse = (const void *)&q->ct;
-	t->service.a6 = reverse->addr;
-	t->service_port = reverse->port;
-	t->reply = false;
-	t->closed = closed;
-	t->cached = t->cached && !closed;
+	f->nat.service.a6 = reverse->addr;
+	f->nat.service_port = reverse->port;
+	f->nat.reply = false;
+	f->nat.closed = closed;
+	f->nat.cached = f->nat.cached && !closed;
 	return 0;
 }
 
@@ -324,17 +320,17 @@ OUT_OF_LINE int verdicts_touch(const struct addresses *at, const struct flow *f)
 /* --- invalidate --------------------------------------------------------------------------------------------------- */
 
 /* Invalidates the verdict of the client's packets to the service, which go to another backend from now on. */
-OUT_OF_LINE int service_verdict_invalidate(const struct nat_context *t, __u32 client)
+OUT_OF_LINE int service_verdict_invalidate(const struct flow *f)
 {
 	struct packet p = { 0 };
 
-	if (!t || dry_run)
+	if (!f || dry_run)
 		return 0;
-	p.sport = t->sport;
-	p.dport = t->service_port;
-	p.l4_proto = t->l4_proto;
-	p.ifindex = client;
-	IN_FAMILY(t->v6, verdict_invalidate, &p, VERDICT_SENT, &t->service);
+	p.sport = f->sport;
+	p.dport = f->nat.service_port;
+	p.l4_proto = f->l4_proto;
+	p.ifindex = f->nat.client;
+	IN_FAMILY(f->v6, verdict_invalidate, &p, VERDICT_SENT, &f->nat.service);
 	return 0;
 }
 

@@ -105,7 +105,7 @@ static __always_inline enum wr_reason leave_flow(struct packet *p, struct scratc
 	p->ifindex = p->ep ? entered : 0;
 	reason = transport_parse(p, v6);
 	if (!reason)
-		reason = flow_pass(p, s, NULL, HOOK_FROM_HOST, v6);
+		reason = flow_pass(p, NULL, &s->basis, HOOK_FROM_HOST, v6);
 	if (!reason)
 		reason = fragment_passes(p);
 	if (p->ep)

@@ -8,6 +8,7 @@
 #include "lib/transport.h"
 #include "lib/tunnel_port.h"
 #include "lib/verdict.h"
+#include "lib/verdict_hit.h"
 
 /*
  * The source address is not the pod's. At startup a host sends packets with an unspecified or link-local source (DHCP,
@@ -57,11 +58,11 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 		return reason;
 	if (p->to_gateway)
 		return is_plain_icmp(p, v6) ? gateway_echo(p->skb, v6) : WR_REASON_GATEWAY;
-	if (!verdict_cached(p, s, &place, &reason, VERDICT_SENT, v6)) {
+	if (!verdict_cached(p, &place, &s->basis, &reason, VERDICT_SENT, v6)) {
 		if (is_tunnel_port(p->l4_proto, p->dport) && !(p->flags & RELATED) &&
 		    tunnel_port_check(p->skb, p->at, v6))
 			return WR_REASON_TUNNEL_PORT;
-		reason = flow_pass(p, s, &place, HOOK_FROM_POD, v6);
+		reason = flow_pass(p, &place, &s->basis, HOOK_FROM_POD, v6);
 		if (!reason)
 			reason = fragment_passes(p);
 	}

@@ -18,6 +18,7 @@
 #include "lib/tunnel_in.h"
 #include "lib/verdict.h"
 #include "lib/verdict_address.h"
+#include "lib/verdict_hit.h"
 #include "lib/xdp_meta.h"
 
 /* --- VLAN tags; the kernel has removed the first one from the frame --- */
@@ -187,10 +188,10 @@ static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scrat
 
 	if (reason)
 		return reason;
-	if (p->ep && p->peer_ifindex && verdict_cached(p, s, &place, &reason, VERDICT_RECEIVED, v6))
+	if (p->ep && p->peer_ifindex && verdict_cached(p, &place, &s->basis, &reason, VERDICT_RECEIVED, v6))
 		return reason ? reason : WR_REASON_TO_ENDPOINT;
 	p->peer_identity = arrive_identity(p, v6);
-	reason = flow_pass(p, s, &place, HOOK_FROM_NODE, v6);
+	reason = flow_pass(p, &place, &s->basis, HOOK_FROM_NODE, v6);
 	if (!reason)
 		reason = fragment_passes(p);
 	if (reason)

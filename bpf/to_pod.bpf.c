@@ -67,7 +67,7 @@ static __always_inline enum wr_reason handle_ip(struct packet *p, struct scratch
 	reason = transport_parse(p, v6);
 	if (reason)
 		return reason;
-	reason = flow_pass(p, s, NULL, HOOK_TO_POD, v6);
+	reason = flow_pass(p, NULL, &s->basis, HOOK_TO_POD, v6);
 	if (!reason)
 		reason = fragment_passes(p);
 	return reason ? reason : WR_REASON_DELIVERED;

@@ -6,8 +6,8 @@
  * translated. from_host evaluates by the pod on whose device the packet entered, from_uplink by the receiving pod. An
  * end on another node is evaluated there.
  *
- * Most packets belong to a flow whose verdicts are valid and whose state they do not change: flow_fast_path()
- * (lib/flow_pass.h). All others are processed by functions out of line (lib/flow_decide.h): flow_load() checks the
+ * Most packets belong to a flow whose verdicts are valid and whose state they do not change: flow_continues()
+ * (lib/flow_fast.h). All others are processed by functions out of line (lib/flow_decide.h): flow_load() checks the
  * entry, flow_locate() looks up the other end, flow_classify() selects the step, flow_ends() sets the ends of a new
  * flow, evaluate_flow() evaluates, flow_commit() writes. They run one after the other, since a BPF stack is small: 512
  * bytes for the whole call chain, each frame rounded up to 32.
@@ -58,25 +58,26 @@ enum flow_reply {
 	FLOW_CONFIRMED, /* TCP: established, both ends have acknowledged */
 };
 
-/* NAT of a flow through a service; `hairpin` to `chosen`: set by service_select(). */
+/* NAT of a flow through a service, between client and backend. */
 struct nat_context {
 	union addr service;     /* the client's destination */
 	__be16 service_port;
-	union addr backend;
-	__u32 list, count;      /* of the service's backends */
 	__u32 client;           /* ifindex of the client's endpoint, whose window has the entries */
+	union addr backend;     /* while addresses.daddr is the service's */
+	/* service_select() */
+	__u32 list, count;      /* of the service's backends */
+	__u32 backend_id;
 	bool hairpin : 1;       /* the backend is the client itself */
 	bool resolved : 1;      /* the packet is for a service, and a backend is selected */
 	bool found : 1;         /* the flow has an entry with a backend */
 	bool usable : 1;        /* ... which the flow may keep using */
 	bool chosen : 1;        /* the backend has been selected now: entries must be written */
-	bool reply : 1;         /* the packet is from the backend */
+	/* service_passed() */
 	bool promoted : 1;      /* the reverse-NAT entry is in ct */
 	bool flow_promoted : 1; /* the flow's entry is in ct */
-	bool cached : 1;        /* the verdict may be cached for the next packets */
+	bool promotes : 1;      /* the flow is established with this packet, or has moved to ct */
 	bool closed : 1;        /* this packet has closed the flow */
-	bool promotes : 1;      /* with this packet the flow is established, or has moved to ct */
-	__u32 backend_id;       /* used only while a backend is selected */
+	bool cached : 1;        /* the verdicts of the next packets may be cached */
 };
 
 /* A packet's flow in the slow path: arguments and results of the functions out of line. */

@@ -6,14 +6,12 @@
 #ifndef WARREN_LIB_FLOW_DECIDE_H
 #define WARREN_LIB_FLOW_DECIDE_H
 
-#include <linux/tcp.h>
-
 #include "lib/fib.h"
 #include "lib/flow.h"
-#include "lib/flow_entry.h"
 #include "lib/flow_commit.h"
 #include "lib/evaluate.h"
 #include "lib/node.h"
+#include "lib/tcp_segment.h"
 
 /* Whether the other end was located under another revision of the cluster. */
 static __always_inline bool peer_is_stale(struct flow *f)
@@ -233,14 +231,7 @@ OUT_OF_LINE int flow_classify(struct addresses *at, struct flow *f)
 		return flow_new(f, false);
 	flow_follow_world(f);
 	flow_follow(f);
-	p.ifindex = f->ifindex;
-	p.l4_proto = f->l4_proto;
-	p.peer_ifindex = f->peer_ifindex;
-	p.peer_identity = f->peer_identity;
-	p.flags = f->flags;
-	entry.ct = &f->ct;
-	entry.flags = f->ct.flags;
-	entry.forward = f->forward;
+	flow_view(f, &p, &entry);
 	matches = flow_matches(&p, &entry, f->hook, f->v6) && !flow_is_elsewhere(f);
 	if (!matches || flow_is_new(&p, &entry)) {
 		/* Against the direction of a live flow, or from another end in place of a flow to the pod. */
@@ -262,34 +253,6 @@ OUT_OF_LINE int flow_classify(struct addresses *at, struct flow *f)
 		flow_revalidate(f);
 	flow_existing(&p, f, &entry, flow_is_current(&p, &entry, f->hook));
 	return WR_REASON_NONE;
-}
-
-/* Updates the state that flow_classify() has set by the TCP segment's numbers. */
-static __always_inline void segment(struct __sk_buff *skb, struct flow *f)
-{
-	struct numbers n = { 0 };
-
-	if (f->step != FLOW_NEW && (f->ct.flags & WR_CT_ESTABLISHED) && !(f->flags & TCP_RST) &&
-	    ends_are_authentic(&f->ct, f->peer))
-		return;
-	if (!(f->flags & FOLLOWS) &&
-	    !bpf_skb_load_bytes(skb, (f->flags >> L4_OFF_SHIFT) + __builtin_offsetof(struct tcphdr, seq), &n,
-				sizeof(n))) {
-		n.seq = bpf_ntohl(n.seq);
-		n.ack = bpf_ntohl(n.ack);
-		if (f->step == FLOW_NEW)
-			segment_new(f, &n);
-		else
-			segment_existing(f, &n);
-	}
-}
-
-OUT_OF_LINE int flow_segment(struct __sk_buff *skb, struct flow *f)
-{
-	if (!f)
-		return 0;
-	segment(skb, f);
-	return 0;
 }
 
 /* Sets the ends of a new flow. */

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * Compares a packet with its flow's entry: whether the entry belongs to the packet and is valid, and how the packet
- * changes it.
- */
+/* The conntrack entry of a packet's flow: its lookup, and whether it belongs to the packet and is valid. */
 #ifndef WARREN_LIB_FLOW_ENTRY_H
 #define WARREN_LIB_FLOW_ENTRY_H
 
 #include "lib/cluster.h"
-#include "lib/ct_table.h"
+#include "lib/ct_entry.h"
 #include "lib/endpoint.h"
 #include "lib/flow.h"
 
@@ -22,6 +19,15 @@ struct flow_entry {
 	__u32 flags;      /* the entry's, read once */
 	bool forward;     /* the packet goes from initiator to responder */
 };
+
+/* Sets p->peer, the endpoint p->peer_ifindex, if that is one. */
+static __always_inline enum wr_reason peer_get(struct packet *p)
+{
+	const bool local = end_is_local(p->peer_ifindex);
+
+	p->peer = local ? endpoint_get(p->peer_ifindex) : NULL;
+	return local && !p->peer ? WR_REASON_NO_ENDPOINT : WR_REASON_NONE;
+}
 
 /* Looks up the entry in ct4/6: the pointer is only read; see lib/ct_table.h. */
 static __always_inline bool flow_find(struct flow_entry *entry, const union ct_key *key, const bool v6)
@@ -144,6 +150,8 @@ static __always_inline bool flow_is_current(const struct packet *p, const struct
 	       peer_verdict->peer == p->ep->identity;
 }
 
+_Static_assert(TRANSLATED == WR_CT_TRANSLATED, "compared by flow_nat_differs()");
+
 /*
  * Whether the entry's NAT is not the packet's: packets that an initiator sends to a service and packets that it sends
  * to the backend itself are never one flow.
@@ -153,24 +161,6 @@ static __always_inline bool flow_nat_differs(const struct packet *p, const struc
 {
 	return hook == HOOK_FROM_POD && ((entry->flags ^ p->flags) & WR_CT_TRANSLATED) &&
 	       (entry->forward || (p->flags & TRANSLATED));
-}
-
-/* Numbers of a TCP segment, in host byte order. */
-struct numbers {
-	__u32 seq, ack;
-};
-
-/*
- * The TCP state after this packet, except for an exact RST (segment_existing()). A segment after a RST proves that the
- * receiver ignored the RST.
- */
-static __always_inline __u32 tcp_progress(const struct packet *p, const struct flow_entry *entry)
-{
-	if (p->flags & TCP_RST)
-		return entry->flags;
-	if (p->flags & TCP_FIN)
-		return entry->flags | (entry->forward ? WR_CT_FIN_INITIATOR : WR_CT_FIN_RESPONDER);
-	return entry->flags & ~WR_CT_RESET;
 }
 
 /*
@@ -199,139 +189,82 @@ static __always_inline bool flow_is_new(const struct packet *p, const struct flo
 				   ((entry->flags & CT_DENIED) || ct_is_closed(p->l4_proto, entry->flags)));
 }
 
-/*
- * Whether the entry is a TCP connection that a SYN in the opposite direction must not replace, whatever its sender: its
- * responder has replied, and it is not closed. The SYN itself may pass. A host that has the connection replies with an
- * acknowledgement; if the other end has lost the connection it then sends an exact RST (RFC 9293 section 3.10.7.4).
- */
-static __always_inline bool tcp_is_open(__u8 l4_proto, __u32 flags)
+/* Sets *p and *entry to what the functions above read of f's packet and entry. */
+static __always_inline void flow_view(struct flow *f, struct packet *p, struct flow_entry *entry)
 {
-	return l4_proto == IPPROTO_TCP && (flags & WR_CT_REPLIED) && !(flags & CT_DENIED) &&
-	       !ct_is_closed(l4_proto, flags);
+	p->ifindex = f->ifindex;
+	p->l4_proto = f->l4_proto;
+	p->peer_ifindex = f->peer_ifindex;
+	p->peer_identity = f->peer_identity;
+	p->flags = f->flags;
+	entry->ct = &f->ct;
+	entry->flags = f->ct.flags;
+	entry->forward = f->forward;
 }
 
-/*
- * Whether an acknowledgement number is the expected one, or slightly above: data in a SYN or with a SYN-ACK. A blind
- * guess succeeds once in 65,536 times.
- */
-static __always_inline bool ack_is_near(__u32 ack, __u32 expected)
+/* --- lookup in the slow path -------------------------------------------------------------------------------------- */
+
+/* Fills the arguments of flow_decide(). */
+static __always_inline void flow_fill(const struct packet *p, struct flow *f, const struct flow_entry *entry,
+				      const enum hook hook, const bool v6)
 {
-	return ack - expected <= 0xffff;
-}
-
-/*
- * Whether a segment proves that the responder has replied, or that the connection is established. It is established as
- * in nf_conntrack: by the initiator's acknowledgement of the responder's SYN. A connection whose SYN was not seen is
- * established by any reply; if an end has a policy, such a reply is dropped (packet_is_reversed()).
- */
-static __always_inline enum flow_reply segment_reply(const struct flow *f, const struct numbers *n)
-{
-	const __u32 flags = f->ct.flags;
-
-	if ((flags & WR_CT_ESTABLISHED) || (f->flags & (TCP_ACK | TCP_RST)) != TCP_ACK)
-		return FLOW_UNREPLIED;
-	if (f->flags & TCP_SYN)
-		return f->forward ? FLOW_UNREPLIED : FLOW_REPLIED;
-	if (f->forward == !(flags & WR_CT_REPLIED))
-		return FLOW_UNREPLIED;
-	if (f->forward)
-		return ack_is_near(n->ack, f->ct.ack[0]) ? FLOW_CONFIRMED : FLOW_UNREPLIED;
-	return !f->ct.ack[1] || ack_is_near(n->ack, f->ct.ack[1]) ? FLOW_CONFIRMED : FLOW_UNREPLIED;
-}
-
-/*
- * Whether a RST is exact, so that its receiver accepts it: its sequence number is the other end's last acknowledgement
- * (RFC 5961 section 3.2), or it acknowledges the SYN that it rejects.
- */
-static __always_inline bool rst_is_exact(const struct flow *f, const struct numbers *n)
-{
-	const struct wr_ct *ct = &f->ct;
-
-	if (f->forward)
-		return n->seq == ct->ack[1];
-	if (!(ct->flags & WR_CT_REPLIED) && (f->flags & TCP_ACK))
-		return n->ack == ct->ack[1];
-	return n->seq == ct->ack[0] && ct->ack[0];
-}
-
-/*
- * Whether the sender is the end with the packet's source address. An endpoint's source is checked when it sends, here
- * or at its own node; a node's own source is checked with its tunnel packet (unforgeable only with --tunnel-key). A RST
- * of such a sender closes the flow whatever its number is. The entry's numbers would be too old: most segments between
- * pods use the verdict cache.
- */
-static __always_inline bool sender_is_authentic(const struct flow *f)
-{
-	return f->hook == HOOK_FROM_POD || (f->hook == HOOK_FROM_NODE && f->peer_identity != WR_ID_WORLD);
-}
-
-/* Whether a RST of either end cannot be forged (sender_is_authentic()), so that its number does not matter. */
-static __always_inline bool ends_are_authentic(const struct wr_ct *ct, __u64 peer)
-{
-	if (end_is_local(ct->initiator) && end_is_local(ct->responder))
-		return true;
-	return (end_is_remote(ct->initiator) || end_is_remote(ct->responder)) && peer != WR_ID_WORLD;
-}
-
-/* Stores the segment's acknowledgement number, or the one that the other end must send. */
-static __always_inline void segment_record(struct flow *f, const struct numbers *n)
-{
-	struct wr_ct *ct = &f->ct;
-
-	if ((ct->flags & WR_CT_ESTABLISHED) || f->reply == FLOW_CONFIRMED) {
-		if ((f->flags & (TCP_ACK | TCP_RST)) != TCP_ACK || ends_are_authentic(ct, f->peer))
-			return;
-		f->changes |= *ack_of(ct, !f->forward) != n->ack;
-		*ack_of(ct, !f->forward) = n->ack;
-	} else if (f->forward && (f->flags & BEGINS) && !(ct->flags & WR_CT_REPLIED)) {
-		f->changes = true;
-		ct->ack[1] = n->seq + 1;
-	} else if (f->reply == FLOW_REPLIED && ack_is_near(n->ack, ct->ack[1])) {
-		ct->ack[0] = n->seq + 1;
-		ct->ack[1] = n->ack;
-	}
-}
-
-static __always_inline void segment_new(struct flow *f, const struct numbers *n)
-{
-	f->ct.ack[0] = f->flags & TCP_ACK ? n->ack : 0;
-	f->ct.ack[1] = f->flags & TCP_SYN ? n->seq + 1 : 0;
-}
-
-/*
- * A segment that may be forged does not extend the timeout: a RST that is not exact, or one that should acknowledge a
- * reply and does not.
- */
-static __always_inline void segment_existing(struct flow *f, const struct numbers *n)
-{
-	const bool rst = f->flags & TCP_RST, exact = rst && (sender_is_authentic(f) || rst_is_exact(f, n));
-	const bool unproven = f->forward && (f->ct.flags & (WR_CT_REPLIED | WR_CT_ESTABLISHED)) == WR_CT_REPLIED;
-
-	f->reply = segment_reply(f, n);
-	segment_record(f, n);
-	if (exact) {
-		f->ct.flags |= WR_CT_RESET;
-		f->changes = true;
-	}
-	if (f->step != FLOW_REFRESH && f->step != FLOW_REVALIDATED)
+	__builtin_memset(f, 0, __builtin_offsetof(struct flow, nat));
+	f->ifindex = p->ifindex;
+	f->peer_ifindex = p->peer_ifindex;
+	f->peer_identity = p->peer_identity;
+	f->cluster_revision = hook == HOOK_FROM_POD || hook == HOOK_TO_POD ? cluster_revision() : p->cluster_revision;
+	f->flags = p->flags;
+	f->sport = p->sport;
+	f->dport = p->dport;
+	f->l4_proto = p->l4_proto;
+	f->hook = hook;
+	f->v6 = v6;
+	f->swapped = entry->swapped;
+	if (!entry->ct)
 		return;
-	if (f->reply)
-		f->step = FLOW_PROGRESS;
-	else if (!exact && (rst || unproven))
-		f->step = FLOW_PASS;
+	f->found = FLOW_LIVE;
+	f->where = CT_IN_TABLE;
+	ct_copy(&f->ct, entry->ct);
 }
 
-/*
- * Whether the responder's first segment is neither a SYN-ACK nor a RST. It belongs to another connection, which the
- * responder itself has initiated between the same ports, and which the initiator's bare SYN would reverse. If an end
- * has a policy, that must not make the segment pass as a reply.
- */
-static __always_inline bool packet_is_reversed(const struct packet *p, const struct flow_entry *entry)
+/* The other end of a packet: an endpoint of this node may have initiated the flow; else 0, or WR_REMOTE | slot. */
+static __always_inline __u32 flow_peer(const struct addresses *at, const struct flow *f, const bool v6)
 {
-	if (entry->forward || p->l4_proto != IPPROTO_TCP || (entry->flags & WR_CT_REPLIED) ||
-	    (p->flags & (TCP_RST | FOLLOWS)))
-		return false;
-	return (p->flags & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK);
+	return f->hook == HOOK_FROM_POD ? endpoint_with(&at->daddr, v6) : f->peer_ifindex;
+}
+
+/* Looks up ct_query()->key: sets f->where, f->found and f->ct. */
+OUT_OF_LINE int flow_lookup(const struct addresses *at, struct flow *f)
+{
+	struct ct_query *q = ct_query();
+
+	if (!at || !f || !q)
+		return 0;
+	f->found = FLOW_NONE;
+	ct_ends(&q->ends, f->ifindex, IN_FAMILY(f->v6, flow_peer, at, f));
+	q->v6 = f->v6;
+	f->to_endpoint = q->ends.two;
+	f->where = ct_lookup();
+	if (!f->where)
+		return 0;
+	f->found = FLOW_LIVE;
+	ct_copy(&f->ct, &q->ct);
+	return 0;
+}
+
+/* Writes the key of f's flow to ct_query(), which the lookup of a service has overwritten. */
+OUT_OF_LINE int flow_key(struct addresses *at, struct flow *f)
+{
+	struct packet p = { .at = at };
+	struct ct_query *q = ct_query();
+
+	if (!at || !f || !q)
+		return 0;
+	p.sport = f->sport;
+	p.dport = f->dport;
+	p.l4_proto = f->l4_proto;
+	f->swapped = IN_FAMILY(f->v6, ct_key, &p, &q->key);
+	return 0;
 }
 
 #endif

@@ -21,8 +21,6 @@ struct nat {
 	bool related;  /* an ICMP error; the address is that of its flow */
 };
 
-_Static_assert(TRANSLATED == WR_CT_TRANSLATED, "compared by flow_nat_differs()");
-
 /* The difference that the change adds to a checksum. Not bpf_csum_diff(): a call costs more than these sums. */
 static __always_inline __u32 nat_diff(const union addr *from, const union addr *to, const bool v6)
 {

@@ -95,18 +95,6 @@ OUT_OF_LINE int service_has_backend(const struct flow *f)
 
 /* --- the flow's backend ------------------------------------------------------------------------------------------- */
 
-/* Whether the client's flow with the backend is live. */
-OUT_OF_LINE int service_flow_lives(const struct addresses *at, const struct flow *f)
-{
-	struct ct_query *q = ct_query();
-
-	if (!at || !f || !q)
-		return false;
-	service_query(q, f);
-	service_key(&q->key, WR_CT_FLOW, at, f->sport, f->dport, f);
-	return ct_lookup() && (q->ct.flags & WR_CT_TRANSLATED) && !ct_expired(&q->ct, ct_now());
-}
-
 /*
  * Sets the flow's backend, if it has one, from the entry that flow_lookup() has found. An entry of another endpoint,
  * which had the client's address before, is ignored: it is removed with its owner.

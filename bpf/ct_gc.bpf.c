@@ -21,58 +21,46 @@ struct ct_gc_tally {
 /* A service's entry is rechecked against its flow after this time: two gc runs and a margin. */
 #define SERVICE_RECHECK WR_CT_SECONDS(2 * WR_CT_GC_SECONDS + 5)
 
-static __always_inline void flow4_key(struct wr_ct4_key *flow, const struct wr_ct4_key *key,
-				      const struct wr_ct_service *entry)
+/*
+ * Writes the key of the flow, between client and backend, of a service's entry. A reverse-NAT entry has the flow's key
+ * but for its kind.
+ */
+static __always_inline void service_flow_key(union ct_key *flow, const union ct_key *key,
+					     const struct wr_ct_service *entry, const bool v6)
 {
-	const bool end = entry->flags & WR_CT_SWAPPED;
-	const struct wr_addr4 client = end ? key->addr[1] : key->addr[0], backend = { entry->addr.v6[0] };
-	const __be16 port = end ? key->port[1] : key->port[0];
-	const bool swapped = wr_ct4_swapped(client, port, backend, entry->port);
+	const __u32 client = entry->flags & WR_CT_SWAPPED ? 1 : 0;
+	struct addresses at = { .daddr.a6 = entry->addr };
+	struct packet p = { .at = &at, .dport = entry->port };
 
-	flow->addr[0] = swapped ? backend : client;
-	flow->addr[1] = swapped ? client : backend;
-	flow->port[0] = swapped ? entry->port : port;
-	flow->port[1] = swapped ? port : entry->port;
+	if (v6) {
+		at.saddr.a6 = client ? key->k6.addr[1] : key->k6.addr[0];
+		p.sport = client ? key->k6.port[1] : key->k6.port[0];
+		p.l4_proto = key->k6.l4_proto;
+	} else {
+		at.saddr.a4 = client ? key->k4.addr[1] : key->k4.addr[0];
+		p.sport = client ? key->k4.port[1] : key->k4.port[0];
+		p.l4_proto = key->k4.l4_proto;
+	}
+	if ((v6 ? key->k6.kind : key->k4.kind) == WR_CT_FLOW) {
+		ct_key(&p, flow, v6);
+		return;
+	}
+	if (v6)
+		flow->k6 = key->k6;
+	else
+		flow->k4 = key->k4;
+	ct_key_set_kind(flow, WR_CT_FLOW, v6);
 }
 
-static __always_inline void flow6_key(struct wr_ct6_key *flow, const struct wr_ct6_key *key,
-				      const struct wr_ct_service *entry)
-{
-	const bool end = entry->flags & WR_CT_SWAPPED;
-	const struct wr_addr6 client = end ? key->addr[1] : key->addr[0], backend = entry->addr;
-	const __be16 port = end ? key->port[1] : key->port[0];
-	const bool swapped = wr_ct6_swapped(&client, port, &backend, entry->port);
-
-	flow->addr[0] = swapped ? backend : client;
-	flow->addr[1] = swapped ? client : backend;
-	flow->port[0] = swapped ? entry->port : port;
-	flow->port[1] = swapped ? port : entry->port;
-}
-
-/* Whether the flow of a service's entry, between client and backend, is live. */
+/* Whether the flow of a service's entry is live. */
 static __always_inline bool service_flow_lives(const void *key, const struct wr_ct_service *entry,
 					       const struct ct_gc_tally *tally)
 {
 	struct ct_query *q = ct_query();
-	union ct_key flow;
-	bool is_reverse;
 
-	if (tally->v6) {
-		flow.k6 = *(const struct wr_ct6_key *)key;
-		is_reverse = flow.k6.kind == WR_CT_REVERSE_NAT;
-		flow.k6.kind = WR_CT_FLOW;
-		if (!is_reverse)
-			flow6_key(&flow.k6, key, entry);
-	} else {
-		flow.k4 = *(const struct wr_ct4_key *)key;
-		is_reverse = flow.k4.kind == WR_CT_REVERSE_NAT;
-		flow.k4.kind = WR_CT_FLOW;
-		if (!is_reverse)
-			flow4_key(&flow.k4, key, entry);
-	}
 	if (!q)
 		return true;
-	q->key = flow;
+	IN_FAMILY(tally->v6, service_flow_key, &q->key, key, entry);
 	ct_ends(&q->ends, entry->initiator, 0);
 	q->v6 = tally->v6;
 	return ct_lookup() && (q->ct.flags & WR_CT_TRANSLATED) && !ct_expired(&q->ct, tally->now);

@@ -180,7 +180,7 @@ static char *manual(void)
 	return text;
 }
 
-/* Every option that a section defines: lines ".B --name" or ".BI --name " VALUE"" after a .TP. */
+/* Every option that a section defines: items ".It Fl -name" or ".It Fl -name Ar VALUE". */
 static void assert_section(const char *title, const char *section, const char *end, const struct cli_option *options)
 {
 	char expected[128];
@@ -188,13 +188,13 @@ static void assert_section(const char *title, const char *section, const char *e
 
 	for (const struct cli_option *o = options; o->name; o++, count++) {
 		if (o->value)
-			snprintf(expected, sizeof(expected), "\n.TP\n.BI --%s \" %s\"\n", o->name, o->value);
+			snprintf(expected, sizeof(expected), "\n.It Fl -%s Ar %s\n", o->name, o->value);
 		else
-			snprintf(expected, sizeof(expected), "\n.TP\n.B --%s\n", o->name);
+			snprintf(expected, sizeof(expected), "\n.It Fl -%s\n", o->name);
 		if (!memmem(section, (size_t)(end - section), expected, strlen(expected)))
 			fail_msg("the manual's section '%s' does not define --%s", title, o->name);
 	}
-	for (const char *p = section; (p = strstr(p, "\n.TP\n.B")) && p < end; p++)
+	for (const char *p = section; (p = strstr(p, "\n.It ")) && p < end; p++)
 		count--;
 	if (count)
 		fail_msg("the manual's section '%s' defines options that the table has not", title);
@@ -203,7 +203,7 @@ static void assert_section(const char *title, const char *section, const char *e
 static void the_manual_agrees(void **state)
 {
 	_cleanup_free_ char *text = manual();
-	const char *options = strstr(text, "\n.SH OPTIONS"), *commands_begin = strstr(text, "\n.SH COMMANDS");
+	const char *options = strstr(text, "\n.Sh OPTIONS"), *commands_begin = strstr(text, "\n.Sh COMMANDS");
 	int sections = 0;
 
 	assert_non_null(options);
@@ -212,7 +212,7 @@ static void the_manual_agrees(void **state)
 	for (const struct command *c = warren_commands; c->name; c++) {
 		char usage[USAGE_MAX], title[USAGE_MAX + 8], *section, *end;
 
-		snprintf(title, sizeof(title), "\n.SS %s\n", command_usage(c, usage, sizeof(usage)));
+		snprintf(title, sizeof(title), "\n.Ss %s\n", command_usage(c, usage, sizeof(usage)));
 		assert_true(strlen(usage) < sizeof(usage) - 1);
 		section = strstr(text, title);
 		if (!section) {
@@ -224,7 +224,7 @@ static void the_manual_agrees(void **state)
 		assert_section(usage, section, end, c->options);
 		sections++;
 	}
-	for (const char *p = text; (p = strstr(p, "\n.SS ")); p++)
+	for (const char *p = text; (p = strstr(p, "\n.Ss ")); p++)
 		sections--;
 	assert_int_equal(sections, 0);
 	assert_section("OPTIONS", options, commands_begin, common_options);
@@ -232,7 +232,7 @@ static void the_manual_agrees(void **state)
 	for (const struct map_codec *const *m = map_codecs; *m; m++) {
 		char form[80];
 
-		snprintf(form, sizeof(form), "\n    %-12s %s\n", (*m)->name, (*m)->key_form);
+		snprintf(form, sizeof(form), "\n%-12s %s\n", (*m)->name, (*m)->key_form);
 		if (!strstr(text, form))
 			fail_msg("the manual does not say that a key of %s is %s", (*m)->name, (*m)->key_form);
 	}
@@ -250,20 +250,28 @@ static void the_readme_of_bpf_names_every_map(void **state)
 	}
 }
 
-/* Every option in the manual is an option of a command. */
+/* Each name after `dashes` in the text is an option of a command. */
+static void assert_options_exist(const char *text, const char *dashes)
+{
+	for (const char *p = text; (p = strstr(p, dashes));) {
+		p += strlen(dashes);
+		size_t length = strspn(p, "abcdefghijklmnopqrstuvwxyz-");
+		bool found = option_find(NULL, p, length);
+
+		for (const struct command *c = warren_commands; c->name && !found; c++)
+			found = option_find(c, p, length);
+		if (!found)
+			fail_msg("the manual names --%.*s", (int)length, p);
+	}
+}
+
+/* Every option in the manual, in its text or in a usage line, is an option of a command. */
 static void the_manual_invents_nothing(void **state)
 {
 	_cleanup_free_ char *text = manual();
 
-	for (const char *p = text; (p = strstr(p, "--")); p += 2) {
-		size_t length = strspn(p + 2, "abcdefghijklmnopqrstuvwxyz-");
-		bool found = option_find(NULL, p + 2, length);
-
-		for (const struct command *c = warren_commands; c->name && !found; c++)
-			found = option_find(c, p + 2, length);
-		if (!found)
-			fail_msg("the manual names --%.*s", (int)length, p + 2);
-	}
+	assert_options_exist(text, "--");
+	assert_options_exist(text, "Fl -");
 }
 
 /* --- without a node --- */

@@ -58,7 +58,7 @@ AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd -lcrypto
 # When the sources were last changed, so that the same sources make the same image.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all programs image image-root help deps install uninstall test test-attack test-vm test-e2e figures-kube demo bench bench-peers lint format clean unit bpftest policytest fuzz \
+.PHONY: all programs image image-root help deps test-deps install uninstall test test-attack test-vm test-e2e figures-kube demo bench bench-peers lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -71,8 +71,11 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z.A-Z_-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo; echo "  Variables: O=$(O) V=1 SAN=address,undefined WERROR=1 CC=$(CC) CLANG=$(CLANG) PREFIX=$(PREFIX) DESTDIR= CNI_BIN_DIR=$(CNI_BIN_DIR)"
 
-deps: ## install what building and testing need (Debian 12/13, Ubuntu 22.04/24.04)
-	$(Q)tests/lib/deps.sh
+deps: ## install what building needs, as root or by sudo (Debian 12/13, Ubuntu 22.04/24.04)
+	$(Q)tests/lib/deps.sh build
+
+test-deps: ## ... and what tests, lint and bench need; `make test` does it
+	$(Q)tests/lib/deps.sh test
 
 # --- BPF ------------------------------------------------------------------------------------------------------------------
 
@@ -253,7 +256,10 @@ $(O)/cnitool:
 	$(Q)tests/lib/cnitool.sh $@
 cnitool: $(O)/cnitool
 
-test: ## install what is missing, build, run every test (root)
+test: ## install what is missing, build, run every test (root); begins with the time and room that it takes
+	@echo "make test takes about 45 minutes on 2 processors, 8 GB of memory, and 12 GB of disk for packages, build*/ and Go's caches."
+	@echo "Here: $$(nproc) processors, $$(awk '/^MemAvailable/ { printf "%d", $$2 / 1048576 }' /proc/meminfo) GB of memory and $$(df -BG --output=avail . | tr -dc 0-9) GB of disk free."
+	@echo "It runs neither the long attacks (make test-attack), nor all of Kubernetes' tests (make test-e2e), nor the benches (make bench)."
 	$(Q)tests/run.sh
 
 test-attack: programs bpftest benchtools ## every attack of tests/attack, the long ones too (root)
@@ -286,7 +292,7 @@ bench-peers: image benchtools ## measure beside Cilium, flannel and bridge in a 
 headers: $(HEADERS) ## compile each header alone, as its directory sees it
 .PHONY: headers $(HEADERS)
 
-lint: all ## who includes and calls whom, retired words, spelling, gcc, clang, clang-tidy, cppcheck, shellcheck: any finding fails
+lint: all ## who includes and calls whom, retired words, spelling, man pages, gcc, clang, clang-tidy, cppcheck, shellcheck: any finding fails
 	$(Q)O=$(O) tests/lib/lint.sh
 
 C_FILES = $(shell git ls-files '*.c' '*.h')

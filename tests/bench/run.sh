@@ -18,7 +18,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 for tool in ip nft iptables-nft-restore ethtool gnuplot setpriv unshare nsenter "$PYTHON" /usr/lib/cni/bridge; do
 	command -v "$tool" >/dev/null || {
-		echo "bench: $tool is missing: make deps" >&2
+		echo "bench: $tool is missing: make test-deps" >&2
 		exit 2
 	}
 done

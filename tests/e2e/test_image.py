@@ -84,8 +84,11 @@ def test_containerd_runs_it(node, containerd, image):
     assert said.startswith("warren-agent ") and said.split()[-2:] == ["portmap", "warren-cni"]
 
 
-def test_the_dockerfile_knows_what_a_build_needs():
-    """Without Docker here the test only compares its packages with those of `make deps`."""
-    needed = re.search(r"^build=\((.*?)\)", (REPO / "tests/lib/deps.sh").read_text(), re.DOTALL | re.MULTILINE)[1].split()
-    installed = (REPO / "Dockerfile").read_text().split()
-    assert set(needed) - {"git"} <= set(installed)
+def test_the_dockerfile_builds_as_the_makefile_does():
+    """Without Docker here the test only reads it: its packages are those of `make deps`, and its files are in the context."""
+    text = (REPO / "Dockerfile").read_text()
+    packages, source = re.findall(r"^COPY (?!--from)(\S+) \S+$", text, re.MULTILINE)
+    assert (packages, source) == ("tests/lib/deps.sh", ".") and f"\nRUN /{packages.rpartition('/')[2]} build\n" in text
+    assert "$(Q)tests/lib/deps.sh build" in (REPO / "Makefile").read_text()
+    ignored = (REPO / ".dockerignore").read_text().split()
+    assert not any(packages.startswith(path) for path in ignored)

@@ -95,7 +95,7 @@ part_e2e() {
 	local tag name program
 	local -a programs=()
 	for name in curl dash dig getent nc.openbsd wget; do
-		program=$(type -P "$name") || unavailable "no $name: make deps installs it"
+		program=$(type -P "$name") || unavailable "no $name: make test-deps installs it"
 		programs+=("$program")
 	done
 	fetch box

@@ -1,7 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# Installs what building, testing and the demo need, with the distribution's own packages. For Debian 12 and 13, Ubuntu
-# 22.04 and 24.04; elsewhere it prints what to install. Nothing is fetched when everything is there already.
+#
+# deps.sh build|demo|test: installs packages of the distribution. For Debian 12 and 13, Ubuntu 22.04 and 24.04; elsewhere it
+# prints what to install. If everything is there, it changes nothing and needs no rights; else it installs as root, by sudo.
+#
+#   build    what `make all` and `make image` need
+#   demo     that, and what `make demo` and examples/lab need
+#   test     that, and what `make test`, `make lint` and `make bench` need
+#
 set -euo pipefail
 
 die() {
@@ -9,48 +15,58 @@ die() {
 	exit 1
 }
 
-[ "${DEPS:-}" != skip ] || exit 0
-
 have() {
 	command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]
 }
 
+case ${1:-} in
+build | demo | test) level=$1 ;;
+*) die "usage: deps.sh build|demo|test" ;;
+esac
+[ "${DEPS:-}" != skip ] || exit 0
+
 build=(gcc make pkg-config git clang libc6-dev linux-libc-dev libbpf-dev libelf-dev zlib1g-dev libmnl-dev libnftnl-dev
-	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev libnanopb-dev)
-tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell python3 python3-pytest python3-pytest-xdist
-	python3-scapy jq man-db gnuplot-nox busybox-static openvswitch-switch containernetworking-plugins iproute2 nftables iptables ethtool tcpdump tshark iputils-ping traceroute
-	strace procps ca-certificates cpio kmod curl wget bind9-dnsutils netcat-openbsd)
+	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev libnanopb-dev
+	busybox-static containernetworking-plugins jq)
+demo=(iproute2 nftables procps python3 tcpdump tshark)
+tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell mandoc python3-pytest python3-pytest-xdist
+	python3-scapy man-db gnuplot-nox openvswitch-switch iptables ethtool iputils-ping traceroute
+	strace ca-certificates cpio kmod curl wget bind9-dnsutils netcat-openbsd)
 
 # shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "${ID:-unknown}-${VERSION_ID:-}")
 case $release in
-debian-12) packages=(bpftool libclang-rt-14-dev) ;;
-debian-13) packages=(bpftool libclang-rt-19-dev libzstd-dev) ;;
+debian-12) build+=(bpftool) tests+=(libclang-rt-14-dev) ;;
+debian-13) build+=(bpftool libzstd-dev) tests+=(libclang-rt-19-dev) ;;
 # Ubuntu's bpftool comes with a kernel's tools; before 24.04 the sanitizers' run time is in libclang-common-14-dev.
-ubuntu-22.04) packages=(linux-tools-common linux-tools-generic libzstd-dev) ;;
-ubuntu-24.04) packages=(linux-tools-common linux-tools-generic libclang-rt-18-dev libzstd-dev) ;;
+ubuntu-22.04) build+=(linux-tools-common linux-tools-generic libzstd-dev) ;;
+ubuntu-24.04) build+=(linux-tools-common linux-tools-generic libzstd-dev) tests+=(libclang-rt-18-dev) ;;
 *)
 	cat >&2 <<-TEXT
-		deps: $release is not a system whose packages I know (Debian 12 and 13, Ubuntu 22.04 and 24.04 are).
+		deps: the packages of $release are not known here (those of Debian 12 and 13, Ubuntu 22.04 and 24.04 are).
 		Please install, with their headers and static libraries where there are any:
 		  to build:  gcc >= 12 (or clang), clang >= 14, bpftool, GNU make, pkg-config, git,
-		             libbpf >= 1.0, libelf, zlib, libmnl, libnftnl, jansson, libuv, libyaml, libmicrohttpd, libcurl, OpenSSL's libcrypto, nanopb
-		  to test:   cmocka, python3 with pytest, pytest-xdist and scapy, containerd (with ctr), runc, the CNI reference plugins,
-		             a static busybox, Open vSwitch, iproute2, nft, iptables, ethtool, tcpdump, tshark, ping, traceroute, strace, jq, curl, wget, dig, OpenBSD's nc,
-		             man, clang's sanitizer run time, Go (for cnitool); qemu-system-x86_64, cpio, kmod and dpkg (for test-vm)
-		  to lint and to measure: clang-tidy, clang-format, cppcheck, shellcheck, codespell, gnuplot
-		Then use make all, tests/run.sh and examples/demo.sh with DEPS=skip in the environment.
+		             libbpf >= 1.0, libelf, zlib, libmnl, libnftnl, jansson, libuv, libyaml, libmicrohttpd, libcurl, OpenSSL's libcrypto, nanopb;
+		             for the image: a static busybox, the CNI reference plugins, jq
+		  for the demo: containerd (with ctr), runc, iproute2, nft, python3, tcpdump, tshark, ps
+		  to test:   cmocka, python3 with pytest, pytest-xdist and scapy, Open vSwitch, iptables, ethtool, ping, traceroute, strace,
+		             curl, wget, dig, OpenBSD's nc, man, clang's sanitizer run time, Go (for cnitool);
+		             qemu-system-x86_64, cpio, kmod and dpkg (for test-vm)
+		  to lint and to measure: clang-tidy, clang-format, cppcheck, shellcheck, codespell, mandoc, gnuplot
+		Then use make all, make test and make demo with DEPS=skip in the environment.
 	TEXT
 	exit 1
 	;;
 esac
-packages+=("${build[@]}" "${tests[@]}")
 # Vendors' packages of these conflict with the distribution's: keep what is installed.
-have containerd && have ctr || packages+=(containerd)
-have runc || packages+=(runc)
-[ "$(uname -m)" != x86_64 ] || packages+=(qemu-system-x86)
-have go || [ -x /usr/local/go/bin/go ] || packages+=(golang-go)
+have containerd && have ctr || demo+=(containerd)
+have runc || demo+=(runc)
+[ "$(uname -m)" != x86_64 ] || tests+=(qemu-system-x86)
+have go || [ -x /usr/local/go/bin/go ] || tests+=(golang-go)
 
+packages=("${build[@]}")
+[ "$level" = build ] || packages+=("${demo[@]}")
+[ "$level" != test ] || packages+=("${tests[@]}")
 missing=()
 for package in "${packages[@]}"; do
 	case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
@@ -59,13 +75,20 @@ for package in "${packages[@]}"; do
 	esac
 done
 
+as_root=()
+need_root() { # WHAT FOR
+	[ "$(id -u)" != 0 ] || return 0
+	have sudo || die "root is required to $1; there is no sudo, so run the same command as root"
+	as_root=(sudo)
+}
+
 install() {
-	DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" </dev/null >"$log" 2>&1
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" </dev/null >"$log" 2>&1
 }
 
 if [ ${#missing[@]} -gt 0 ]; then
-	[ "$(id -u)" = 0 ] || die "missing: ${missing[*]}; run as root to install them"
-	echo "deps: installing ${missing[*]}"
+	need_root "install ${missing[*]}"
+	echo "deps: installing ${as_root:+by sudo: }${missing[*]}"
 	log=$(mktemp)
 	trap 'rm -f "$log"' EXIT
 	# Package lists may be there and too old, so a failed install is worth one update.
@@ -80,8 +103,8 @@ fi
 if ! bpftool version >/dev/null 2>&1 && ! /usr/sbin/bpftool version >/dev/null 2>&1; then
 	real=$(find /usr/lib/linux-tools /usr/lib/linux-tools-* -name bpftool 2>/dev/null | sort -V | tail -n 1)
 	[ -n "$real" ] || die "no bpftool that runs; install one for any kernel >= 5.15"
-	[ "$(id -u)" = 0 ] || die "run as root, to link $real to /usr/local/sbin/bpftool"
-	ln -sfn "$real" /usr/local/sbin/bpftool
+	need_root "link $real to /usr/local/sbin/bpftool"
+	"${as_root[@]}" ln -sfn "$real" /usr/local/sbin/bpftool
 fi
 
 libbpf=$(pkg-config --modversion libbpf)

@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck disable=SC2317 # functions are called by name
 # `make lint`, or tests/lib/lint.sh [CHECK...] once the tree is built: who includes what, headers that compile alone, files that
-# call each other in a cycle, retired words, spelling, both compilers without a warning, clang-tidy, cppcheck, shellcheck; any finding is a
+# call each other in a cycle, retired words, spelling, man pages, both compilers without a warning, clang-tidy, cppcheck, shellcheck; any finding is a
 # failure. `format` runs only if it is named: the tree was never formatted as a whole.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit
 O=${O:-build}
 jobs=$(nproc)
 checks=("$@")
-[ ${#checks[@]} -gt 0 ] || checks=(includes headers cycles words spelling gcc clang tidy cppcheck shell)
+[ ${#checks[@]} -gt 0 ] || checks=(includes headers cycles words spelling manuals gcc clang tidy cppcheck shell)
 status=0
 
 includes() {
@@ -31,6 +31,10 @@ words() {
 # Names and abbreviations of the code, and what tests misspell on purpose.
 spelling() {
 	git ls-files -z ':!tests/fuzz/corpus' ':!*/go.sum' ':!LICENSE' ':!bpf/COPYING' | xargs -0 codespell -L ect,exept,nd,nnumber,whos
+}
+
+manuals() {
+	mandoc -T lint -W warning user/man/*
 }
 
 compile() { # COMPILER
@@ -74,9 +78,9 @@ format() {
 	git ls-files -z '*.[ch]' | xargs -0 clang-format --dry-run -Werror
 }
 
-for tool in codespell clang-tidy clang-format cppcheck jq shellcheck; do
+for tool in codespell clang-tidy clang-format cppcheck jq mandoc shellcheck; do
 	command -v $tool >/dev/null || {
-		echo "lint: $tool is missing: make deps" >&2
+		echo "lint: $tool is missing: make test-deps" >&2
 		exit 2
 	}
 done

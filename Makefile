@@ -3,6 +3,7 @@
 
 O ?= build
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
 CNI_BIN_DIR ?= /opt/cni/bin
 ifeq ($(origin CC),default)
 CC := gcc
@@ -69,7 +70,7 @@ programs: $(PROGRAMS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.A-Z_-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo; echo "  Variables: O=$(O) V=1 SAN=address,undefined WERROR=1 CC=$(CC) CLANG=$(CLANG) PREFIX=$(PREFIX) DESTDIR= CNI_BIN_DIR=$(CNI_BIN_DIR)"
+	@echo; echo "  Variables: O=$(O) V=1 SAN=address,undefined WERROR=1 CC=$(CC) CLANG=$(CLANG) PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR= CNI_BIN_DIR=$(CNI_BIN_DIR)"
 
 deps: ## install what building needs, as root or by sudo (Debian 12/13, Ubuntu 22.04/24.04)
 	$(Q)tests/lib/deps.sh build
@@ -302,19 +303,28 @@ format: ## clang-format, in place
 compile_commands.json: ## for editors and clang-tidy
 	$(Q)$(MAKE) -nB V=1 O=$(O) programs unit bpftest policytest verify benchtools CC=$(CC) | tests/lib/compile_commands.py > $@
 
-install: all ## install the programs, completion and man pages below DESTDIR
-	install -D -m 0755 $(O)/warren $(DESTDIR)$(PREFIX)/sbin/warren
-	install -D -m 0755 $(O)/warren-agent $(DESTDIR)$(PREFIX)/sbin/warren-agent
-	install -D -m 0755 $(O)/warren-cni $(DESTDIR)$(CNI_BIN_DIR)/warren-cni
-	install -D -m 0644 $(O)/warren.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/warren
-	install -D -m 0644 user/man/warren.8 $(DESTDIR)$(PREFIX)/share/man/man8/warren.8
-	install -D -m 0644 user/man/warren-cni.8 $(DESTDIR)$(PREFIX)/share/man/man8/warren-cni.8
-	install -D -m 0644 user/man/warren-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/warren-agent.8
+# Where each file goes; NetworkManager has no directory below /usr/local.
+BIN_FILES := $(PREFIX)/sbin/warren $(PREFIX)/sbin/warren-agent $(CNI_BIN_DIR)/warren-cni
+COMPLETION_FILE := $(PREFIX)/share/bash-completion/completions/warren
+MAN_FILES := $(addprefix $(PREFIX)/share/man/man8/,$(notdir $(wildcard user/man/*.8)))
+UNIT_FILE := $(PREFIX)/lib/systemd/system/warren-agent.service
+NETWORKD_FILE := $(PREFIX)/lib/systemd/network/05-warren.network
+NETWORKMANAGER_FILE := $(SYSCONFDIR)/NetworkManager/conf.d/warren.conf
+MANIFESTS_DIR := $(SYSCONFDIR)/warren/manifests
 
-uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/sbin/warren $(DESTDIR)$(PREFIX)/sbin/warren-agent $(DESTDIR)$(CNI_BIN_DIR)/warren-cni
-	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/warren
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,warren.8 warren-cni.8 warren-agent.8)
+install: all ## install programs, completion, man pages, the agent's unit, and files for network managers below DESTDIR
+	for file in $(BIN_FILES); do install -D -m 0755 $(O)/$${file##*/} $(DESTDIR)$$file || exit; done
+	install -D -m 0644 $(O)/warren.bash-completion $(DESTDIR)$(COMPLETION_FILE)
+	for file in $(MAN_FILES); do install -D -m 0644 user/man/$${file##*/} $(DESTDIR)$$file || exit; done
+	install -D -m 0644 examples/warren-agent.service $(DESTDIR)$(UNIT_FILE)
+	sed -i 's|/usr/local/sbin|$(PREFIX)/sbin|; s|/etc/warren/manifests|$(MANIFESTS_DIR)|' $(DESTDIR)$(UNIT_FILE)
+	install -d $(DESTDIR)$(MANIFESTS_DIR)
+	install -D -m 0644 packaging/05-warren.network $(DESTDIR)$(NETWORKD_FILE)
+	install -D -m 0644 packaging/networkmanager.conf $(DESTDIR)$(NETWORKMANAGER_FILE)
+
+uninstall: ## remove what install put there; manifests stay
+	rm -f $(addprefix $(DESTDIR),$(BIN_FILES) $(COMPLETION_FILE) $(MAN_FILES) $(UNIT_FILE) $(NETWORKD_FILE) $(NETWORKMANAGER_FILE))
+	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(MANIFESTS_DIR) $(DESTDIR)$(SYSCONFDIR)/warren 2>/dev/null || true
 
 clean: ## remove what was built
 	rm -rf $(O) $(O)-* compile_commands.json

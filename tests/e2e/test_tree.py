@@ -51,7 +51,10 @@ def test_install(tmp_path):
         return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
 
     assert make("install") == {
+        "etc/NetworkManager/conf.d/warren.conf",
         "opt/cni/bin/warren-cni",
+        "usr/lib/systemd/network/05-warren.network",
+        "usr/lib/systemd/system/warren-agent.service",
         "usr/sbin/warren",
         "usr/sbin/warren-agent",
         "usr/share/bash-completion/completions/warren",
@@ -59,7 +62,10 @@ def test_install(tmp_path):
         "usr/share/man/man8/warren-cni.8",
         "usr/share/man/man8/warren.8",
     }
-    assert make("uninstall") == set()
+    unit = (tmp_path / "usr/lib/systemd/system/warren-agent.service").read_text()
+    assert "\nExecStart=/usr/sbin/warren-agent --manifests /etc/warren/manifests\n" in unit
+    (tmp_path / "etc/warren/manifests/policy.yaml").write_text("mine")
+    assert make("uninstall") == {"etc/warren/manifests/policy.yaml"}
 
 
 def test_every_map_is_documented():

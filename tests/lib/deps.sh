@@ -31,7 +31,7 @@ build=(gcc make pkg-config git clang libc6-dev linux-libc-dev libbpf-dev libelf-
 demo=(iproute2 nftables procps python3 tcpdump tshark)
 tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell mandoc python3-pytest python3-pytest-xdist
 	python3-scapy man-db gnuplot-nox openvswitch-switch iptables ethtool iputils-ping traceroute
-	strace ca-certificates cpio kmod curl wget bind9-dnsutils netcat-openbsd)
+	strace systemd ca-certificates cpio kmod curl wget bind9-dnsutils netcat-openbsd)
 
 # shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "${ID:-unknown}-${VERSION_ID:-}")

@@ -59,7 +59,7 @@ AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd -lcrypto
 # When the sources were last changed, so that the same sources make the same image.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all programs image image-root help deps test-deps install uninstall test test-attack test-vm test-e2e figures-kube demo bench bench-peers lint format clean unit bpftest policytest fuzz \
+.PHONY: all programs image image-root help deps demo-deps test-deps install uninstall test test-attack test-vm test-e2e figures-kube demo bench bench-peers lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -74,6 +74,9 @@ help: ## this list
 
 deps: ## install what building needs, as root or by sudo (Debian 12/13, Ubuntu 22.04/24.04)
 	$(Q)tests/lib/deps.sh build
+
+demo-deps: ## ... and what demo and examples/lab need; `make demo` does it
+	$(Q)tests/lib/deps.sh demo
 
 test-deps: ## ... and what tests, lint and bench need; `make test` does it
 	$(Q)tests/lib/deps.sh test

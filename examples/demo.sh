@@ -84,7 +84,7 @@ trap 'exit 143' TERM
 # --- build -----------------------------------------------------------------------------------------------------------------
 
 title "Building"
-tests/lib/deps.sh demo
+make -s demo-deps
 mkdir -p build
 make -j"$(nproc)" all >build/demo.log 2>&1 || { tail -n 30 build/demo.log; exit 1; }
 ls -sh build/warren-cni build/warren-agent build/warren

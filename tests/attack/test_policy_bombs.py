@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from agent import Agent
+from connect import connected_families
 from lab import Lab, network
-from lab import reaches as lab_reaches
 from manifests import block, namespace, pod_object, pods, policy, port, sources
 from netns import TIMEOUT, wait_for
 
-FAMILIES = (4, 6)
 # Goals are 100 ms, 16 MB and 50 ms. Machines are shared, and the first run pays for pages; what these bounds are for
 # is to tell "refused" from "tried": without bounds it was 6 s to minutes, and 0.6 to 5.4 GB.
 REFUSED_MS = 2000
@@ -87,8 +86,8 @@ class Node:
     def victim(self, *apps):
         return policy("shop/db", {"app": "db"}, ingress=[sources(*[pods(app=app) for app in apps])])
 
-    def reaches(self, a, b):
-        return [family for family in FAMILIES if lab_reaches(self.pods[a], self.pods[b], family)]
+    def connected(self, a, b):
+        return connected_families(self.pods[a], self.pods[b])
 
     def policies(self):
         return {f"{p['namespace']}/{p['name']}": p for p in self.agent.ask("policies")["policies"]}
@@ -126,7 +125,7 @@ def node(shared):
     """The victim's policy lets in `web` only; the attacker has no policy."""
     shared.agent.write("victim.json", shared.victim("web"))
     shared.agent.wait_applied()
-    assert shared.reaches("web", "db") == [4, 6] and shared.reaches("admin", "db") == []
+    assert shared.connected("web", "db") == [4, 6] and shared.connected("admin", "db") == []
     yield shared
     for path in shared.agent.dir.glob("bomb*.json"):
         path.unlink()
@@ -165,14 +164,14 @@ def test_a_bomb_hurts_its_own_pods_only(node, name):
     print(f"compiled in {status['compile_us'] / 1000:.1f} ms, applied in {status['apply_us'] / 1000:.1f} ms")
 
     # The victim: not affected.
-    assert node.reaches("web", "db") == [4, 6] and node.reaches("admin", "db") == [4, 6]
+    assert node.connected("web", "db") == [4, 6] and node.connected("admin", "db") == [4, 6]
     assert node.problem("shop/db") is None
     # The bomber: isolated, and its problem names the bound that is exceeded.
-    assert node.reaches("web", "bomb") == []
+    assert node.connected("web", "bomb") == []
     assert bound in node.problem() and any(c.isdigit() for c in node.problem()), node.problem()
     assert any("mallory/bomb" in c["message"] for c in node.agent.status()["problems"]), node.agent.status()["problems"]
     # The attacker's other pods are not affected either.
-    assert node.reaches("web", "idle") == [4, 6]
+    assert node.connected("web", "idle") == [4, 6]
     assert refused <= REFUSED_MS and delay <= DELAY_MS and peak <= PEAK_BYTES and slowest * 1000 <= DELAY_MS
 
 
@@ -190,7 +189,7 @@ def test_the_names_of_33000_ports(node):
     assert status["counts"]["rules"] < 8192, "the names of one namespace's rules take what others need"
     names = node.lab.node.warren("policy", "get", "shop/db").stdout
     assert "ingress[0]" in names
-    assert node.reaches("admin", "db") == [4, 6]
+    assert node.connected("admin", "db") == [4, 6]
     assert node.peak() - before <= PEAK_BYTES
 
 
@@ -206,9 +205,9 @@ def test_a_bomb_in_many_pieces(node):
     end, slowest = enforced_after(node, revision)
     peak = node.peak() - before
     print(f"\n40 pieces: the other's change {(end - changed) * 1000:.0f} ms, peak +{peak / 1e6:.1f} MB, socket {slowest * 1000:.0f} ms")
-    assert node.reaches("web", "db") == [4, 6] and node.reaches("admin", "db") == [4, 6]
+    assert node.connected("web", "db") == [4, 6] and node.connected("admin", "db") == [4, 6]
     assert any(p["problem"] for p in node.policies().values())
-    assert node.reaches("web", "bomb") == []
+    assert node.connected("web", "bomb") == []
     assert (end - changed) * 1000 <= DELAY_MS and peak <= PEAK_BYTES
 
 
@@ -224,8 +223,8 @@ def test_a_large_legitimate_policy_fits(node):
 def test_a_refusal_ends_with_its_reason(node):
     node.agent.write("bomb.json", *BOMBS["peers x port ranges"][0])
     node.agent.wait_applied()
-    assert node.problem() and node.reaches("web", "bomb") == []
+    assert node.problem() and node.connected("web", "bomb") == []
     node.agent.write("bomb.json", policy("mallory/bomb", {"app": "bomb"}, ingress=[{}]))
     node.agent.wait_applied()
-    assert node.problem() is None and node.reaches("web", "bomb") == [4, 6]
+    assert node.problem() is None and node.connected("web", "bomb") == [4, 6]
     wait_for(lambda: not node.agent.status()["problems"], "an end of problems", TIMEOUT)

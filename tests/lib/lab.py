@@ -10,13 +10,10 @@ import itertools
 import json
 import os
 import re
-import select
-import socket
-import struct
 import subprocess
 from pathlib import Path
 
-from netns import COMMAND, FAMILY, TIMEOUT, Netns, wait_for
+from netns import COMMAND, TIMEOUT, Netns, wait_for
 from rawbpf import PINS, map_entries
 
 REPO = Path(__file__).resolve().parents[2]
@@ -343,34 +340,6 @@ class Pod(Netns):
         from scapy.layers.inet6 import IPv6
 
         return self.ether() / (IP if family == 4 else IPv6)(**{"src": self.ips[family], "dst": dst, **fields})
-
-
-def reaches(client, server, family, port=0):
-    """Whether the first packet of a connection between two pods of a node passes. The answer or the
-    counters of drops decide, no time does.
-    """
-    before = client.node.drops()
-
-    def dropped():
-        return client.node.drops() > before
-
-    with server.tcp_listen(family, port) as listener, client.socket(FAMILY[family], socket.SOCK_STREAM) as a:
-        a.setblocking(False)
-        a.connect_ex((server.ips[family], listener.getsockname()[1]))
-        wait_for(lambda: select.select([], [a], [], 0)[1] or dropped(), "an answer or a drop")
-        if not select.select([], [a], [], 0)[1]:
-            return False
-        a.settimeout(TIMEOUT)
-        error = a.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        assert not error, os.strerror(error)
-        with listener.accept()[0] as b:
-            b.settimeout(TIMEOUT)
-            for source, sink in ((a, b), (b, a)):
-                source.send(b"x")
-                assert sink.recv(1) == b"x"
-        # A busy machine, too, sends again.
-        again = struct.unpack_from("<I", a.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0]  # tcpi_total_retrans
-        return not (again and dropped())
 
 
 class Lab:

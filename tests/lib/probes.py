@@ -2,7 +2,8 @@
 """Which flows are allowed: the expectation as text, and probes that find out by real packets.
 
 A Prober's Sides are the endpoints: pods, the nodes' hosts, addresses of the world. A Flow is one probe. Its outcome is
-its reply, or the event of its drop: so no test waits for something that does not happen.
+its reply, or the event of its drop: so no test waits for something that does not happen. A flow that is reported as
+dropped must not arrive either: later packets do, and its own has not come by then.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import errno
 import itertools
 import json
 import os
+import random
 import re
 import selectors
 import socket
@@ -17,15 +19,15 @@ import struct
 import time
 from typing import NamedTuple
 
+from connect import fence
+from lab import Pod
 from monitor import Monitor
 from netns import FAMILY, TIMEOUT
+from packets import ECHO, ICMP, IPPROTO_SCTP, SCTP_INIT, SCTP_INIT_ACK, echo_request, flow_of, raw_payload, sctp_packet
 
 SERVICES = ("tcp/53", "tcp/8080", "tcp/9090", "udp/53", "udp/5353", "sctp/3868", "icmp")
 DENIALS = ("egress_denied", "ingress_denied")
 
-IPPROTO_SCTP = 132
-SCTP_INIT, SCTP_INIT_ACK = 1, 2
-ECHO = {4: (8, 0), 6: (128, 129)}  # request, reply
 LINGER_NONE = struct.pack("ii", 1, 0)  # a close() that leaves nothing behind: RST
 
 # --- what is expected -------------------------------------------------------------------------------------------------
@@ -102,41 +104,20 @@ class Side:
         self.name, self.netns, self.addresses = name, netns, addresses
 
 
-def checksum(data):
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def sctp_packet(sport, dport, chunk):
-    """Header (RFC 9260, 3.1) and one INIT or INIT ACK chunk, checksum included."""
-    body = struct.pack("!BBHIIHHI", chunk, 0, 20, 0x1234, 65536, 1, 1, 0x4321)
-    head = struct.pack("!HHI", sport, dport, 0)
-    return head + struct.pack("<I", crc32c(head + b"\0\0\0\0" + body)) + body
-
-
-def echo_request(family, ident):
-    head = struct.pack("!BBHHH", ECHO[family][0], 0, 0, ident, 1)
-    if family == 4:
-        head = head[:2] + struct.pack("!H", checksum(head)) + head[4:]
-    return head
-
-
 class Outcome:
-    """What became of a flow: it `passed`, or the `reason` of the drop; `event`: the last one about it."""
+    """What became of a flow: it `passed`, or the `reason` why not; `dropped`: its first packet was reported as dropped;
+    `event`: the last one about it.
+    """
 
-    def __init__(self):
-        self.passed, self.reason, self.event = False, None, None
+    def __init__(self, key):
+        self.key = key  # as in Prober.watched
+        self.passed, self.dropped, self.reason, self.event = False, False, None, None
+
+    @property
+    def arrival(self):
+        """Its entry in Prober.arrived, if it arrives."""
+        protocol, _, number, destination, port = self.key
+        return protocol, number, destination, port
 
     def __repr__(self):
         return "passed" if self.passed else self.reason or "nothing seen"
@@ -156,9 +137,12 @@ class Prober:
             os.set_blocking(monitor.proc.stdout.fileno(), False)
             self.selector.register(monitor.proc.stdout, selectors.EVENT_READ, self._on_events)
             self.monitors[monitor.proc.stdout] = monitor
-        self.numbers = itertools.cycle(range(20000, 60000))
+        # Each probe's own port or identifier. Another Prober of these pods has begun elsewhere.
+        first = random.randrange(20000, 60000)
+        self.numbers = itertools.cycle((*range(first, 60000), *range(20000, first)))
         self.raw = {}  # (side, family, protocol): socket
         self.watched = {}  # (protocol, source, source port, destination, port): Outcome
+        self.arrived = set()  # (protocol, source port, destination, port): not the source, which NAT changes
         self.drops = []  # events of drops that match no flow
 
     # --- servers ---
@@ -170,6 +154,8 @@ class Prober:
                 for service in self.services:
                     protocol, _, number = service.partition("/")
                     getattr(self, f"_serve_{protocol}")(side, family, address, int(number or 0))
+        if isinstance(netns, Pod):
+            self._register(side, netns.wire().sock, self._on_frames)
 
     def _register(self, side, sock, on_ready):
         sock.setblocking(False)
@@ -185,7 +171,9 @@ class Prober:
     def _on_connection(self, sock):
         with contextlib.suppress(OSError):
             while True:
-                sock.accept()[0].close()
+                connection, source = sock.accept()
+                self.arrived.add(("tcp", source[1], *sock.getsockname()[:2]))
+                connection.close()
 
     def _serve_udp(self, side, family, address, number):
         sock = socket.socket(FAMILY[family], socket.SOCK_DGRAM)
@@ -196,7 +184,16 @@ class Prober:
         with contextlib.suppress(OSError):
             while True:
                 data, source = sock.recvfrom(2048)
+                self.arrived.add(("udp", source[1], *sock.getsockname()[:2]))
                 sock.sendto(data, source)
+
+    def _on_frames(self, sock):
+        """What has come in by a pod's device, whatever its stack does with it."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                flow = flow_of(sock.recv(2048))
+                if flow:
+                    self.arrived.add((flow[0], *flow[2:]))
 
     def _serve_raw(self, side, family, address, protocol, on_ready):
         sock = self.raw[side.name, family, protocol] = socket.socket(FAMILY[family], socket.SOCK_RAW, protocol)
@@ -210,24 +207,26 @@ class Prober:
         with contextlib.suppress(BlockingIOError):
             while True:
                 data, source = sock.recvfrom(2048)
-                data = data[(data[0] & 15) * 4 :] if family == 4 else data
+                data = raw_payload(family, data)
                 sport, dport = struct.unpack_from("!HH", data)
                 if data[12] == SCTP_INIT:
+                    self.arrived.add(("sctp", sport, side.addresses[family], dport))
                     sock.sendto(sctp_packet(dport, sport, SCTP_INIT_ACK), (source[0], 0))
                 elif data[12] == SCTP_INIT_ACK:
                     self._pass(("sctp", side.addresses[family], dport, source[0], sport))
 
     def _serve_icmp(self, side, family, address, number):
-        protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
-        self._serve_raw(side, family, address, protocol, self._on_icmp)
+        self._serve_raw(side, family, address, ICMP[family], self._on_icmp)
 
     def _on_icmp(self, sock, side, family):
         with contextlib.suppress(BlockingIOError):
             while True:
                 data, source = sock.recvfrom(2048)
-                data = data[(data[0] & 15) * 4 :] if family == 4 else data
-                if data[0] == ECHO[family][1]:
-                    ident = struct.unpack_from("!H", data, 4)[0]
+                data = raw_payload(family, data)
+                ident = struct.unpack_from("!H", data, 4)[0]
+                if data[0] == ECHO[family][0]:
+                    self.arrived.add(("icmp", ident, side.addresses[family], 0))
+                elif data[0] == ECHO[family][1]:
                     self._pass(("icmp", side.addresses[family], ident, source[0], 0))
 
     # --- clients ---
@@ -240,12 +239,11 @@ class Prober:
         else:
             number = next(self.numbers)
         key = (flow.protocol, own, number, peer, flow.port)
-        outcome = self.watched[key] = Outcome()
+        outcome = self.watched[key] = Outcome(key)
         if flow.protocol == "sctp":
             self.raw[src.name, flow.family, IPPROTO_SCTP].sendto(sctp_packet(number, flow.port, SCTP_INIT), (peer, 0))
         elif flow.protocol == "icmp":
-            protocol = socket.IPPROTO_ICMP if flow.family == 4 else socket.IPPROTO_ICMPV6
-            self.raw[src.name, flow.family, protocol].sendto(echo_request(flow.family, number), (peer, 0))
+            self.raw[src.name, flow.family, ICMP[flow.family]].sendto(echo_request(flow.family, number), (peer, 0))
         return outcome
 
     def _connect(self, src, flow, own, peer):
@@ -253,8 +251,7 @@ class Prober:
         with src.netns.entered():
             sock = socket.socket(FAMILY[flow.family], kind)
         sock.setblocking(False)
-        sock.bind((own, 0))
-        number = sock.getsockname()[1]
+        number = self._bind(sock, own)
         key = (flow.protocol, own, number, peer, flow.port)
         if flow.protocol == "tcp":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
@@ -266,6 +263,16 @@ class Prober:
         if flow.protocol == "udp":
             sock.send(b"probe")
         return number
+
+    def _bind(self, sock, own):
+        while True:
+            number = next(self.numbers)
+            try:
+                sock.bind((own, number))
+                return number
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
 
     def _on_client(self, sock, key):
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -305,7 +312,7 @@ class Prober:
             if drops or not outcome.reason:
                 outcome.event = event
             if drops:
-                outcome.reason = event["reason"]
+                outcome.reason, outcome.dropped = event["reason"], True
         elif back in self.watched:
             if drops:
                 self.watched[back].reason = f"answer: {event['reason']}"
@@ -328,6 +335,7 @@ class Prober:
 
     def _run_batch(self, flows, outcomes, timeout):
         self.clients, batch = [], {}
+        self.arrived.clear()
         for flow in flows:
             batch[flow] = self._begin(flow)
             self._turn(0)
@@ -338,13 +346,25 @@ class Prober:
             with contextlib.suppress(KeyError):
                 self.selector.unregister(sock)
             sock.close()
-        self._turn(0)
+        self._end_fences(batch)
         self.watched.clear()
         lost = [str(flow) for flow, o in batch.items() if not o.passed and not o.reason]
         both = [f"{flow}: {o.reason}" for flow, o in batch.items() if o.passed and o.reason]
         assert not lost, f"neither answered nor dropped: {lost[:10]} ({len(lost)})"
         assert not both, f"answered and dropped: {both[:10]} ({len(both)})"
+        arrived = [f"{flow}: {o.reason}" for flow, o in batch.items() if o.dropped and o.arrival in self.arrived]
+        assert not arrived, f"reported as dropped, and arrived: {arrived[:10]} ({len(arrived)})"
         outcomes.update(batch)
+
+    def _end_fences(self, batch):
+        """What arrives at all has arrived when this returns."""
+        denied = [flow for flow, outcome in batch.items() if outcome.dropped]
+        ends = {(self.sides[flow.src].netns, self.sides[flow.dst].netns, flow.family) for flow in denied}
+        for pod, family in {(dst, family) for _, dst, family in ends if isinstance(dst, Pod)}:
+            fence(pod.node, family, pod.ips[family])  # the own host is exempt from policy
+        for pod, family in {(src, family) for src, dst, family in ends if not isinstance(dst, Pod)}:
+            fence(pod, family)
+        self._turn(0)
 
     def check(self, expectation, flows):
         """As run(); fails with every flow that differs from what is expected."""
@@ -356,8 +376,8 @@ class Prober:
         assert not odd, f"dropped for another reason: {odd[:10]}"
         return outcomes
 
-    def reaches(self, src, dst, service="tcp/8080", family=4):
-        """One probe: None if it passed, else the reason."""
+    def drop_reason(self, src, dst, service="tcp/8080", family=4):
+        """Of one probe; None: it passes."""
         flow = Flow(src, dst, family, service)
         return self.run([flow])[flow].reason
 

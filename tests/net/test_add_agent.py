@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agent import SOCKET, Agent
-from lab import ADD_TIMEOUT, moved, network, reaches
+from connect import connects
+from lab import ADD_TIMEOUT, moved, network
 from manifests import namespace, pod_object, pods, policy, port, sources
 from netns import TIMEOUT, wait_for
 
@@ -98,7 +99,7 @@ def test_first_packet_is_evaluated(node, agent, pods, family):
 
         wait_for(drops, "a drop")
         assert drops() == {("ingress_denied", "egress"): 1}
-        assert reaches(web, db, family, PORT)
+        assert connects(web, db, family, PORT)
         db.delete()
 
 
@@ -111,7 +112,7 @@ def test_many_at_once(node, agent, pods, family):
         many = list(pool.map(lambda name: pods(name, strict(), args=arguments(name)), names))
     classes = {endpoint_class(node, pod) for pod in many}
     assert len(classes) == 1 and classes.pop() > 1
-    assert all(reaches(web, pod, family, PORT) for pod in many)
+    assert all(connects(web, pod, family, PORT) for pod in many)
 
 
 def test_labels_of_the_configuration(node, agent, pods, family):
@@ -121,9 +122,9 @@ def test_labels_of_the_configuration(node, agent, pods, family):
         return pods(name, strict(args={"cni": {"labels": [{"key": "app", "value": app}]}}), args=arguments(name))
 
     web, other, db = labelled("a", "web"), labelled("b", "x"), labelled("c", "db")
-    assert reaches(web, db, family, PORT)
-    assert not reaches(other, db, family, PORT)
-    assert not reaches(web, db, family, PORT + 1)
+    assert connects(web, db, family, PORT)
+    assert not connects(other, db, family, PORT)
+    assert not connects(web, db, family, PORT + 1)
 
 
 def test_labels_that_are_none(node, agent):
@@ -141,14 +142,14 @@ def test_an_older_pod_of_the_name(node, agent, pods, family):
     web = pods("web", strict(), args=arguments("web"))
     db = pods("db", lax(), args=arguments("db", "new"))
     assert endpoint_class(node, db) == QUARANTINE
-    assert not reaches(web, db, family, PORT)
+    assert not connects(web, db, family, PORT)
     done = node.cni("ADD", strict(1), "second", "eth0", node.netns_add("second"), arguments("db", "new"))
     assert not done.ok and done.json["code"] == 11, done
     node.netns_delete("/run/netns/second")
     agent.write("pods.json", shop_pod("web", "web"), shop_pod("db", "db", uid="new"))
     wait_for(lambda: endpoint_class(node, db) > 1, "the pod's policy")
-    assert reaches(web, db, family, PORT)
-    assert not reaches(web, db, family, PORT + 1)
+    assert connects(web, db, family, PORT)
+    assert not connects(web, db, family, PORT + 1)
 
 
 def test_object_comes_while_add_waits(node, agent, pods):
@@ -184,10 +185,10 @@ def test_started_without_an_agent(node, shared, pods, family):
     if shared.proc:
         shared.stop()
     web, db = (pods(name, lax(60), args=arguments(name)) for name in ("web", "db"))
-    assert not reaches(web, db, family, PORT)
+    assert not connects(web, db, family, PORT)
     shared.start()
     shared.write("shop.json", namespace("shop"), DB, shop_pod("web", "web"), shop_pod("db", "db"))
     wait_for(lambda: endpoint_class(node, db) > 1 and endpoint_class(node, web) != QUARANTINE, "policy")
-    assert reaches(web, db, family, PORT)
-    assert not reaches(web, db, family, PORT + 1)
+    assert connects(web, db, family, PORT)
+    assert not connects(web, db, family, PORT + 1)
     shared.clear()

@@ -14,13 +14,12 @@ import time
 import pytest
 
 from agent import MANIFESTS, METRICS, SOCKET, Agent, parse_metrics
+from connect import connected_families
 from lab import Lab, network
-from lab import reaches as lab_reaches
 from manifests import block, namespace, namespaces, pod_object, pods, policy, sources
 from netns import TIMEOUT, wait_for
 from rawbpf import PINS
 
-FAMILIES = (4, 6)
 COMPILE_MS = 200  # of the large cluster below
 
 
@@ -63,11 +62,6 @@ def make(node, agent):
             pod.delete()
 
 
-def reaches(a, b):
-    """The families in which a TCP connection from a to b succeeds."""
-    return [family for family in FAMILIES if lab_reaches(a, b, family)]
-
-
 def only_from(**labels):
     return policy("only", {"app": "db"}, ingress=[sources(pods(**labels))])
 
@@ -79,21 +73,21 @@ def only_from(**labels):
 def test_policy_comes_and_goes(agent, make):
     web, db = make("web", {"app": "web"}), make("db", {"app": "db"})
     assert [agent.endpoint(pod)["state"] for pod in (web, db)] == ["not isolated"] * 2
-    assert reaches(web, db) == [4, 6]
+    assert connected_families(web, db) == [4, 6]
     agent.write("policy.json", only_from(app="admin"))
     agent.wait_applied()
     assert agent.endpoint(db)["state"] == "enforced" and agent.endpoint(db)["class"] >= 16
-    assert reaches(web, db) == []
+    assert connected_families(web, db) == []
     agent.write("policy.json", only_from(app="web"))
     agent.wait_applied()
-    assert reaches(web, db) == [4, 6]
+    assert connected_families(web, db) == [4, 6]
     agent.write("pod-web.json", pod_object("web", {"app": "other"}))
     agent.wait_applied()
-    assert reaches(web, db) == []
+    assert connected_families(web, db) == []
     agent.remove("policy.json")
     agent.wait_applied()
     assert agent.endpoint(db)["class"] == 1
-    assert reaches(web, db) == [4, 6]
+    assert connected_families(web, db) == [4, 6]
 
 
 def test_replicas_share_a_class(agent, make):
@@ -110,10 +104,10 @@ def test_what_was_there_before(node, agent, make):
     agent.write("policy.json", only_from(app="web"))
     agent.stop()
     web, db = make("web", {"app": "web"}), make("db", {"app": "db"})
-    assert reaches(web, db) == []
+    assert connected_families(web, db) == []
     agent.start()
     assert [agent.endpoint(pod)["state"] for pod in (web, db)] == ["not isolated", "enforced"]
-    assert reaches(web, db) == [4, 6] and reaches(db, web) == [4, 6]
+    assert connected_families(web, db) == [4, 6] and connected_families(db, web) == [4, 6]
 
 
 def test_pod_that_ends_leaves_nothing(node, agent, make):
@@ -145,7 +139,7 @@ def test_restart_changes_nothing(agent, make):
                 assert [agent.endpoint(pod) for pod in (web, db)] == before
                 a.sendall(b"x")
                 assert b.recv(1) == b"x"
-    assert reaches(web, db) == [4, 6]
+    assert connected_families(web, db) == [4, 6]
 
 
 def test_changed_while_dead(agent, make):
@@ -155,10 +149,10 @@ def test_changed_while_dead(agent, make):
     number = agent.endpoint(db)["class"]
     agent.kill()
     agent.write("policy.json", only_from(app="none"))
-    assert reaches(web, db) == [4, 6]
+    assert connected_families(web, db) == [4, 6]
     agent.start()
     assert agent.endpoint(db)["class"] == number  # edited in place: it isolates as before
-    assert reaches(web, db) == []
+    assert connected_families(web, db) == []
 
 
 def test_end_leaves_policy_enforced(node, agent, make):
@@ -167,7 +161,7 @@ def test_end_leaves_policy_enforced(node, agent, make):
     agent.wait_applied()
     assert agent.stop() == 0
     assert not node.outside(SOCKET).exists() and not node.outside(METRICS).exists()
-    assert reaches(web, db) == [] and reaches(db, web) == [4, 6]
+    assert connected_families(web, db) == [] and connected_families(db, web) == [4, 6]
 
 
 def test_service_manager_is_notified(agent):
@@ -195,9 +189,9 @@ def test_hangup_reads_everything_again(node, agent, make):
     assert agent.endpoint(db) == before
     key = [f"{byte:02x}" for byte in before["class"].to_bytes(4, "little")]
     node.run("bpftool", "map", "delete", "pinned", f"{PINS}/maps/classes", "key", "hex", *key)
-    assert reaches(web, db) == []
+    assert connected_families(web, db) == []
     hangup()
-    assert reaches(web, db) == [4, 6] and agent.endpoint(db)["revision"] > before["revision"]
+    assert connected_families(web, db) == [4, 6] and agent.endpoint(db)["revision"] > before["revision"]
 
 
 def test_one_agent_a_node(node, agent):
@@ -249,13 +243,13 @@ def test_broken_manifest_keeps_its_previous_version(node, agent, make):
     agent.write("policy.json", "{ not json")
     wait_for(lambda: agent.status()["problems"], "a problem")
     assert [c["subject"].rpartition("/")[2] for c in agent.status()["problems"]] == ["policy.json"]
-    assert reaches(web, db) == []
+    assert connected_families(web, db) == []
     wrong = [c for c in node.warren_json("status", check=False)["checks"] if c["state"] == "wrong"]
     assert node.warren("status", check=False).returncode != 0 and [c["check"] for c in wrong] == ["manifest"]
     assert wrong[0]["detail"].startswith("policy.json: ") and "stays enforced" in wrong[0]["remedy"]
     agent.write("policy.json", only_from(app="web"))
     agent.wait_applied()
-    assert agent.status()["problems"] == [] and reaches(web, db) == [4, 6]
+    assert agent.status()["problems"] == [] and connected_families(web, db) == [4, 6]
 
 
 def test_invalid_policy_isolates(node, agent, make):
@@ -266,7 +260,7 @@ def test_invalid_policy_isolates(node, agent, make):
     assert agent.status()["counts"]["policies_invalid"] == 1
     answer = agent.ask("policies")["policies"]
     assert len(answer) == 1 and "ports[0].port" in answer[0]["invalid"]
-    assert reaches(web, db) == [] and reaches(db, web) == []
+    assert connected_families(web, db) == [] and connected_families(db, web) == []
     assert node.warren("status", check=False).returncode != 0
 
 
@@ -411,12 +405,12 @@ def test_no_room_denies_and_comes_back(node, agent, make):
         status = small.wait_applied()
         assert status["classes_denied"] == 1
         assert small.endpoint(web)["state"] == "denied" and small.endpoint(db)["state"] == "enforced"
-        assert reaches(web, db) == [4, 6] and reaches(db, web) == []
+        assert connected_families(web, db) == [4, 6] and connected_families(db, web) == []
         assert small.metrics()["warren_policy_classes_denied"][()] == 1
         assert node.warren("status", check=False).returncode != 0
         small.write("big.json", policy("big", {"app": "web"}, ingress=[{}]))
         assert small.wait_applied()["classes_denied"] == 0
-        assert reaches(db, web) == [4, 6]
+        assert connected_families(db, web) == [4, 6]
         small.stop()
 
 
@@ -456,7 +450,7 @@ def test_metrics(node, agent, make):
     agent.write("policy.json", only_from(app="web"))
     agent.wait_applied()
     before = agent.metrics()
-    assert reaches(web, db) == [4, 6]
+    assert connected_families(web, db) == [4, 6]
     after = agent.metrics()
     key = (("direction", "egress"), ("kind", "pass"), ("reason", "to_endpoint"))
     assert after["warren_packets_total"][key] > before["warren_packets_total"][key]

@@ -265,8 +265,8 @@ def test_masqueraded(cluster, client, server, family):
         sock.send(b"no listener")
         with pytest.raises(ConnectionRefusedError):
             sock.recv(64)
-    assert cluster.prober.reaches(CLIENT, "beyond", "udp/53", family) == "egress_denied"
-    assert cluster.prober.reaches("world", CLIENT, "udp/53", family) == "ingress_denied"
+    assert cluster.prober.drop_reason(CLIENT, "beyond", "udp/53", family) == "egress_denied"
+    assert cluster.prober.drop_reason("world", CLIENT, "udp/53", family) == "ingress_denied"
 
 
 def test_world_to_a_pod_that_may_send_nothing(cluster, client, family):

@@ -156,7 +156,7 @@ def test_events_and_flows_name_the_other_side(overlay, family):
         event = monitor.wait(lambda e: e["reason"] == "ingress_denied")
     assert (event["peer"], event["peer_node"], event["peer_pod"]) == ("node", "n1", "other/client")
     assert event["pod"] == "default/db"
-    assert overlay.prober.reaches("default/front", "default/db", "tcp/8080", family) is None
+    assert overlay.prober.drop_reason("default/front", "default/db", "tcp/8080", family) is None
     overlay.end_probes()
     (out,) = n1.warren_json("ct", "get", "default/front", f"{overlay.pods['default/db'].ips[family]}"
                             if family == 4 else f"[{overlay.pods['default/db'].ips[6]}]")[:1]

@@ -17,7 +17,7 @@ from lab import network
 from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources
 from monitor import Drops
 from netns import FAMILY, TIMEOUT, tcp, udp, wait_for
-from probes import echo_request
+from packets import ICMP, echo_request
 from traffic import Datagrams, Transfer
 
 pytestmark = pytest.mark.usefixtures("as_before")
@@ -130,11 +130,10 @@ def test_echo_request_is_no_reply(cluster, client, server, monitor, family):
     reply.
     """
     cluster.apply("deny", policy("back/deny", ingress=[]))
-    protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
     ident = 0x5757
     with (
-        server.socket(FAMILY[family], socket.SOCK_RAW, protocol) as asks,
-        client.socket(FAMILY[family], socket.SOCK_RAW, protocol) as other,
+        server.socket(FAMILY[family], socket.SOCK_RAW, ICMP[family]) as asks,
+        client.socket(FAMILY[family], socket.SOCK_RAW, ICMP[family]) as other,
         server.wire() as seen,
     ):
         asks.bind((server.ips[family], 0))
@@ -152,11 +151,10 @@ def test_echo_request_is_no_reply(cluster, client, server, monitor, family):
 
 def test_echo_reply_opens_nothing(cluster, client, server, monitor, family):
     cluster.apply("deny", policy("back/deny", ingress=[]))
-    protocol = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
     reply = bytes([0 if family == 4 else 129]) + echo_request(family, 0x5858)[1:]
     if family == 4:  # the checksum of the other type
         reply = b"\0\0" + struct.pack("!H", struct.unpack("!H", reply[2:4])[0] + 0x0800) + reply[4:]
-    with client.socket(FAMILY[family], socket.SOCK_RAW, protocol) as sock, server.wire() as seen:
+    with client.socket(FAMILY[family], socket.SOCK_RAW, ICMP[family]) as sock, server.wire() as seen:
         sock.sendto(reply, (server.ips[family], 0))
         event = monitor.wait(lambda e: e["endpoint"] == client.ifindex)
         assert event["reason"] == "no_connection", event
@@ -211,30 +209,30 @@ def test_pod_without_labels(cluster, server, family):
     without, having = ({**namespaces(), **pods(("app", how))} for how in ("DoesNotExist", "Exists"))
     cluster.apply("any", policy("back/any", ingress=[sources(without)]))
     tcp(bare, server, server.ips[family])
-    assert cluster.prober.reaches(CLIENT, SERVER, "tcp/8080", family) == "ingress_denied"
+    assert cluster.prober.drop_reason(CLIENT, SERVER, "tcp/8080", family) == "ingress_denied"
     cluster.apply("any", policy("back/any", ingress=[sources(having)]))
-    assert cluster.prober.reaches("front/bare", SERVER, "tcp/8080", family) == "ingress_denied"
+    assert cluster.prober.drop_reason("front/bare", SERVER, "tcp/8080", family) == "ingress_denied"
     cluster.apply("deny", policy("front/deny", ingress=[]))
-    assert cluster.prober.reaches(SERVER, "front/bare", "tcp/8080", family) == "ingress_denied"
+    assert cluster.prober.drop_reason(SERVER, "front/bare", "tcp/8080", family) == "ingress_denied"
 
 
 def test_namespace_without_object(cluster, server, family):
     """Its pods are pods; a selector of namespaces does not find them until the Namespace is there."""
     cluster.pod("ghost/pod", {"app": "client"})
-    reaches = cluster.prober.reaches
-    assert reaches("ghost/pod", SERVER, family=family) is None
+    drop_reason = cluster.prober.drop_reason
+    assert drop_reason("ghost/pod", SERVER, family=family) is None
     cluster.apply("some", policy("back/some", ingress=[sources(namespaces(team="red"))]))
-    assert reaches("ghost/pod", SERVER, family=family) == "ingress_denied"
+    assert drop_reason("ghost/pod", SERVER, family=family) == "ingress_denied"
     cluster.apply("some", policy("back/some", ingress=[sources(namespaces())]))
-    assert reaches("ghost/pod", SERVER, family=family) is None
+    assert drop_reason("ghost/pod", SERVER, family=family) is None
     cluster.apply("own", policy("ghost/own", ingress=[]))
-    assert reaches(SERVER, "ghost/pod", family=family) == "ingress_denied"
+    assert drop_reason(SERVER, "ghost/pod", family=family) == "ingress_denied"
     cluster.remove("own")
     cluster.apply("some", policy("back/some", ingress=[sources(namespaces(team="red"))]))
     cluster.apply("ghost", namespace("ghost", team="red"))
-    assert reaches("ghost/pod", SERVER, family=family) is None
+    assert drop_reason("ghost/pod", SERVER, family=family) is None
     cluster.remove("ghost")
-    assert reaches("ghost/pod", SERVER, family=family) == "ingress_denied"
+    assert drop_reason("ghost/pod", SERVER, family=family) == "ingress_denied"
 
 
 def test_address_of_another_pod_before(cluster, server, monitor, family):
@@ -309,15 +307,15 @@ def test_manifest_never_comes(cluster, client, server, family):
     never = cluster.pods["front/never"]
     assert class_of(cluster, "front/never") == QUARANTINE
     tcp(cluster.node, never, never.ips[family])
-    reaches = cluster.prober.reaches
+    drop_reason = cluster.prober.drop_reason
     for other in (SERVER, "world"):
         for src, dst in ((other, "front/never"), ("front/never", other)):
-            assert reaches(src, dst, family=family) == "quarantine", (src, dst)
+            assert drop_reason(src, dst, family=family) == "quarantine", (src, dst)
     assert "quarantine" in cluster.node.warren("status", check=False).stdout
     cluster.apply("pod-front-never", pod_object("front/never", {"app": "client"}))
-    assert reaches("front/never", SERVER, family=family) is None
+    assert drop_reason("front/never", SERVER, family=family) is None
     cluster.remove("pod-front-never")
-    assert reaches("front/never", SERVER, family=family) == "quarantine"
+    assert drop_reason("front/never", SERVER, family=family) == "quarantine"
 
 
 def test_uid_mismatch(cluster, server, family):
@@ -327,9 +325,9 @@ def test_uid_mismatch(cluster, server, family):
     cluster.pod("front/twice", uid="new", manifest=False, policyTimeout=1)
     assert class_of(cluster, "front/twice") == QUARANTINE
     cluster.apply("pod-front-twice", pod_object("front/twice", {"app": "client"}, uid="new"))
-    assert cluster.prober.reaches("front/twice", SERVER, family=family) is None
+    assert cluster.prober.drop_reason("front/twice", SERVER, family=family) is None
     cluster.apply("pod-front-twice", pod_object("front/twice", {"app": "client"}, uid="next"))
-    assert cluster.prober.reaches("front/twice", SERVER, family=family) == "quarantine"
+    assert cluster.prober.drop_reason("front/twice", SERVER, family=family) == "quarantine"
 
 
 def test_terminating_pod_stays_enforced_and_connected(cluster, client, server, family):
@@ -339,8 +337,8 @@ def test_terminating_pod_stays_enforced_and_connected(cluster, client, server, f
         for name in (CLIENT, SERVER):
             cluster.apply("pod-{}-{}".format(*name.split("/")), pod_object(name, LABELS[name], **going))
             transfer.wait_more(5000)
-    assert cluster.prober.reaches(CLIENT, SERVER, family=family) is None
-    assert cluster.prober.reaches("world", SERVER, family=family) == "ingress_denied"
+    assert cluster.prober.drop_reason(CLIENT, SERVER, family=family) is None
+    assert cluster.prober.drop_reason("world", SERVER, family=family) == "ingress_denied"
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
@@ -348,7 +346,7 @@ def test_completed_pod_is_gone(cluster, client, server, family, phase):
     """Its labels count no more, though processes of it may still send."""
     cluster.apply("only", ONLY_CLIENT)
     cluster.apply("pod-front-client", pod_object(CLIENT, LABELS[CLIENT], phase=phase))
-    assert cluster.prober.reaches(CLIENT, SERVER, family=family) == "quarantine"
+    assert cluster.prober.drop_reason(CLIENT, SERVER, family=family) == "quarantine"
 
 
 def test_agent_is_dead(cluster, client, server, family):
@@ -358,17 +356,17 @@ def test_agent_is_dead(cluster, client, server, family):
         before = words(cluster)
         cluster.agent.kill()
         transfer.wait_more(5000)
-        reaches = cluster.prober.reaches
-        assert reaches(CLIENT, SERVER, family=family) is None
-        assert reaches("world", SERVER, family=family) == "ingress_denied"
+        drop_reason = cluster.prober.drop_reason
+        assert drop_reason(CLIENT, SERVER, family=family) is None
+        assert drop_reason("world", SERVER, family=family) == "ingress_denied"
         cluster.pod("front/new", {"app": "client"})
         assert class_of(cluster, "front/new") == QUARANTINE
-        assert cluster.prober.reaches("front/new", SERVER, family=family) == "quarantine"
+        assert cluster.prober.drop_reason("front/new", SERVER, family=family) == "quarantine"
         assert cluster.node.warren("status", check=False).returncode == 1
         cluster.agent.start()
         cluster.agent.wait_applied()
         assert {name: words(cluster)[name] for name in before} == before, "an unchanged policy was applied again"
-        assert reaches("front/new", SERVER, family=family) is None
+        assert drop_reason("front/new", SERVER, family=family) is None
         assert cluster.node.warren("status", check=False).returncode == 0
         transfer.wait_more(5000)
         cluster.agent.kill()
@@ -377,7 +375,7 @@ def test_agent_is_dead(cluster, client, server, family):
         transfer.wait_more(5000)
         cluster.agent.start()
         cluster.agent.wait_applied()
-        assert reaches(CLIENT, SERVER, family=family) == "ingress_denied"
+        assert drop_reason(CLIENT, SERVER, family=family) == "ingress_denied"
 
 
 INVALID = {  # a rule of ingress
@@ -394,13 +392,13 @@ def test_invalid_policy_isolates(cluster, client, server, what):
     assert cluster.node.warren("status", check=False).returncode == 0
     cluster.apply("bad", policy("back/bad", {"app": "server"}, ingress=[INVALID[what]]))
     for family in (4, 6):
-        assert cluster.prober.reaches(CLIENT, SERVER, family=family) == "ingress_denied"
-        assert cluster.prober.reaches(SERVER, CLIENT, family=family) == "egress_denied"
+        assert cluster.prober.drop_reason(CLIENT, SERVER, family=family) == "ingress_denied"
+        assert cluster.prober.drop_reason(SERVER, CLIENT, family=family) == "egress_denied"
     status = cluster.node.warren("status", check=False)
     assert status.returncode == 1 and "not valid" in status.stdout, status.stdout
     cluster.apply("bad", policy("back/bad", {"app": "server"}, ingress=[{}]))
     assert cluster.node.warren("status", check=False).returncode == 0
-    assert cluster.prober.reaches(CLIENT, SERVER) is None
+    assert cluster.prober.drop_reason(CLIENT, SERVER) is None
 
 
 def test_broken_file_opens_nothing(cluster, client, server, family):
@@ -408,7 +406,7 @@ def test_broken_file_opens_nothing(cluster, client, server, family):
     cluster.apply("deny", policy("back/deny", ingress=[]))
     cluster.agent.write("deny.json", '{"apiVersion": "networking.k8s.io/v1", "kind": ')
     cluster.agent.wait_applied()
-    assert cluster.prober.reaches(CLIENT, SERVER, family=family) == "ingress_denied"
+    assert cluster.prober.drop_reason(CLIENT, SERVER, family=family) == "ingress_denied"
     status = cluster.node.warren("status", check=False)
     assert status.returncode == 1 and "deny.json" in status.stdout, status.stdout
 
@@ -500,7 +498,7 @@ def test_pods_come_and_go_under_policy_edits(cluster, client, server, family):
             for i in range(5):
                 name, allowed = f"front/p{i}", i % 2 == 0
                 cluster.pod(name, {"app": "client" if allowed else "thief"})
-                reason = cluster.prober.reaches(name, SERVER, family=family)
+                reason = cluster.prober.drop_reason(name, SERVER, family=family)
                 assert reason == (None if allowed else "ingress_denied"), name
                 cluster.delete(name)
         finally:

@@ -274,17 +274,17 @@ def test_connections_to_and_from_the_host_and_the_world(cluster, client, family)
     assert udp(node, client, client.ips[family]) == NODE_GATEWAY[family]
     tcp(client, world, Lab.WORLD[family], size=100000)
     udp(client, world, Lab.WORLD[family])
-    assert cluster.prober.reaches("world", CLIENT, "tcp/8080", family) == "ingress_denied"
+    assert cluster.prober.drop_reason("world", CLIENT, "tcp/8080", family) == "ingress_denied"
     cluster.remove("in")
     cluster.apply("out", policy("front/out", egress=[], types=["Egress"]))
     for peer, address in ((world, Lab.WORLD), (node, NODE_GATEWAY)):
         assert tcp(peer, client, client.ips[family], size=100000) == address[family]
         assert udp(peer, client, client.ips[family]) == address[family]
     for name, service in itertools.product(("world", "host"), ("tcp/8080", "udp/53", "icmp")):
-        assert cluster.prober.reaches(CLIENT, name, service, family) == "egress_denied"
+        assert cluster.prober.drop_reason(CLIENT, name, service, family) == "egress_denied"
     own = block(f"{NODE_GATEWAY[family]}/{(32, 128)[family == 6]}")
     cluster.apply("out", policy("front/out", egress=[targets(own)], types=["Egress"]))
-    assert cluster.prober.reaches(CLIENT, "host", "tcp/8080", family) is None
+    assert cluster.prober.drop_reason(CLIENT, "host", "tcp/8080", family) is None
 
 
 def test_connection_that_has_ended_is_soon_forgotten(cluster, client, server, family):

@@ -17,7 +17,7 @@ from manifests import block, endpoint, endpoint_slice, pods, policy, port, servi
 from monitor import Drops
 from named import ASK, Named, ask_tcp, ask_udp
 from netns import FAMILY, TIMEOUT, tcp, udp, wait_for
-from probes import IPPROTO_SCTP, SCTP_INIT, SCTP_INIT_ACK, sctp_packet
+from packets import IPPROTO_SCTP, SCTP_INIT, SCTP_INIT_ACK, raw_payload, sctp_packet
 from traffic import Transfer
 
 pytestmark = pytest.mark.usefixtures("as_before")
@@ -119,7 +119,7 @@ def test_sctp_leads_to_its_backend(cluster, client, server, family, drops):
 
     def received(sock):
         data, source = sock.recvfrom(2048)
-        data = data[(data[0] & 15) * 4 :] if family == 4 else data
+        data = raw_payload(family, data)
         return source[0], struct.unpack_from("!HH", data), data[12]
 
     with raw(client) as a, raw(server) as b:

@@ -15,7 +15,6 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: the few that the run under sanitizers repeats")
     config.addinivalue_line("markers", "long: an attack that takes more than some seconds; only `make test-attack` runs it")
     config.addinivalue_line("markers", "kernels: an attack whose outcome depends on the kernel; it runs in the machines of `make test-vm`, too")
-    config.addinivalue_line("markers", "routed: the nodes of `overlay` are on links of their own")
 
     def terminated(*_):
         raise KeyboardInterrupt

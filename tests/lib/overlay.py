@@ -6,6 +6,7 @@ import os
 
 from agent import MANIFESTS, Agent
 from cluster import Probed
+from connect import arrives_at, connects, fence
 from lab import Node, network
 from manifests import namespace, node_object, pod_file, pod_object
 from netns import Wire, wait_for
@@ -192,6 +193,17 @@ class Overlay(Probed):
         if src not in self.pods or dst in self.pods or dst.startswith("host"):
             return False
         return dst != f"node{self.pods[src].node.number}"
+
+    # --- one flow: the fence goes to the world, which is farther than any node ---
+
+    def connects(self, client, server, family, port=0):
+        return connects(client, server, family, port, via=Underlay.BEYOND[family])
+
+    def arrives_at(self, client, address, port, receivers, protocol="tcp"):
+        return arrives_at(client, address, port, receivers, protocol, via=Underlay.BEYOND[6 if ":" in address else 4])
+
+    def fence(self, client, family):
+        fence(client, family, via=Underlay.BEYOND[family])
 
     # --- the wire ---
 

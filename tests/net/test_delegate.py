@@ -53,7 +53,7 @@ elif command == "GC":
 DELEGATED = network(name="ledger", ipam={"type": "test-ledger"})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def node():
     with Node() as node:
         node.warren("node", "init")
@@ -61,6 +61,15 @@ def node():
         plugin.write_text(PLUGIN)
         plugin.chmod(0o755)
         yield node
+
+
+@pytest.fixture(autouse=True)
+def empty_ledger(node):
+    """Without pods and without owners, before and after each test."""
+    yield
+    node.assert_clean()
+    for path in node.outside("/run/ledger").iterdir():
+        path.unlink()
 
 
 def owners(node, name="ledger"):

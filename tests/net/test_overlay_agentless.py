@@ -12,20 +12,38 @@ SOON = 5  # seconds: the programs look at routes and neighbours several times a 
 NUD = 20  # ... until the kernel has detected a silent neighbour, with the times that quick_nud() sets
 
 
-@contextlib.contextmanager
-def nodes(outer, **underlay):
-    with Overlay(outer=outer, **underlay) as overlay:
+SETUPS = {
+    "over-v4": dict(outer=4),
+    "over-v6": dict(outer=6),
+    "routed-over-v4": dict(outer=4, routed=True),
+    "routed-over-v6": dict(outer=6, routed=True),
+}
+
+
+def in_setups(*names):
+    return pytest.mark.parametrize("nodes", names, indirect=True, scope="module")
+
+
+ONE_LINK, ROUTED = in_setups("over-v4", "over-v6"), in_setups("routed-over-v4", "routed-over-v6")
+
+
+@pytest.fixture(scope="module")
+def nodes(request):
+    with Overlay(**SETUPS[request.param]) as overlay:
         for name, node in (("default/a1", "n1"), ("default/b2", "n2")):
             overlay.pod(name, node)
-        overlay.wait_resolved()
         yield overlay
 
 
-@pytest.fixture(params=ALL, ids=["over-v4", "over-v6"])
-def overlay(request):
-    """On one link; behind routers, if the test is so marked."""
-    with nodes(request.param, routed=bool(request.node.get_closest_marker("routed"))) as overlay:
-        yield overlay
+@pytest.fixture
+def overlay(nodes):
+    """With agents, and next hops that they have resolved. What a test puts on `undo` is undone after it."""
+    nodes.wait_resolved()
+    with contextlib.ExitStack() as nodes.undo:
+        yield nodes
+    for node in nodes.nodes.values():
+        if not node.agent.proc:
+            node.agent.start()
 
 
 def notify(node, device, on=1):
@@ -61,11 +79,13 @@ def keeps_traffic(overlay, change, limit=SOON):
             transfer.wait_more(20000)
 
 
+@ONE_LINK
 def test_node_gets_another_mac(overlay, n2):
     notify(n2, "eth0")
     keeps_traffic(overlay, lambda: n2.run("ip", "link", "set", "eth0", "address", "02:00:00:00:77:01"))
 
 
+@ONE_LINK
 def test_node_gets_another_mac_silently(overlay, n1, n2):
     """It sends nothing that would start its neighbour's probes: the neighbour detects it by itself."""
     notify(n2, "eth0", 0)
@@ -76,11 +96,12 @@ def test_node_gets_another_mac_silently(overlay, n1, n2):
         n2.run("ip", "link", "set", "eth0", "address", "02:00:00:00:77:02")
         for family in ALL:
             n2.run("ip", "neighbour", "replace", n1.address[family], "lladdr", mac, "dev", "eth0", "nud", "permanent")
+            overlay.undo.callback(n2.run, "ip", "neighbour", "delete", n1.address[family], "dev", "eth0")
 
     keeps_traffic(overlay, change, NUD)
 
 
-@pytest.mark.routed
+@ROUTED
 def test_gateway_gets_another_mac(overlay):
     router = overlay.underlay
     notify(router, router.port(1))
@@ -97,7 +118,11 @@ def refuse(router, device):
     )
 
 
-@pytest.mark.routed
+def accept(router):
+    router.run("nft", "delete", "table", "inet", "refuse")
+
+
+@ROUTED
 def test_route_moves_to_another_gateway(overlay, n1):
     """A second router on the same link."""
     router, device = overlay.underlay, overlay.underlay.port(1)
@@ -108,26 +133,32 @@ def test_route_moves_to_another_gateway(overlay, n1):
     for family, address in others.items():
         router.run("ip", f"-{family}", "address", "add", f"{address}/{ {4: 32, 6: 128}[family] }", "dev", "other", *(["nodad"] if family == 6 else []))
     router.run("ip", "link", "set", "other", "up")
+    overlay.undo.callback(router.run, "ip", "link", "delete", "other")
 
     def change():
         for family, address in others.items():
             n1.run("ip", f"-{family}", "route", "replace", "default", "via", address)
+            overlay.undo.callback(n1.run, "ip", f"-{family}", "route", "replace", "default", "via", router.router(1, family))
         refuse(router, device)
+        overlay.undo.callback(accept, router)
 
     keeps_traffic(overlay, change)
 
 
-@pytest.mark.routed
+@ROUTED
 def test_route_moves_to_another_device(overlay, n1):
     """The node's address stays on its device, and replies to it arrive there."""
     router = overlay.underlay
     n1.link("eth1", ["198.18.101.1/24", "2001:db8:10:101::1/64"], router, "second", ["198.18.101.254/24", "2001:db8:10:101::fe/64"])
     for family, address in {4: "198.18.101.254", 6: "2001:db8:10:101::fe"}.items():
         n1.run("ip", f"-{family}", "route", "add", "default", "via", address, "metric", 5000)
+    overlay.undo.callback(n1.run, "ip", "link", "delete", "eth1")
 
     def change():
         for family in ALL:
             n1.run("ip", f"-{family}", "route", "delete", "default", "via", router.router(1, family))
+            overlay.undo.callback(n1.run, "ip", f"-{family}", "route", "add", "default", "via", router.router(1, family))
         refuse(router, router.port(1))
+        overlay.undo.callback(accept, router)
 
     keeps_traffic(overlay, change)

@@ -13,6 +13,7 @@ import subprocess
 
 import pytest
 
+from connect import one_processor
 from geneve import IP_HEADER, OVERHEAD, REMOTE_NODE, VNI, Tunnelled, inner_ends, is_tunnel
 from overlay import ALL, Overlay
 from manifests import block, pods, policy, port, sources, targets
@@ -172,9 +173,11 @@ def test_live_connection_is_cut_at_the_other_node(overlay, a1, b2, family):
         client.send(b"1")
         assert server.recv(1) == b"1"
         overlay.apply("policy", POLICY)
-        client.send(b"2")
-        server.settimeout(0.3)
-        with pytest.raises(TimeoutError):
+        with one_processor():
+            client.send(b"2")
+            overlay.fence(a1, family)
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
             server.recv(1)
         overlay.remove("policy")
         server.settimeout(TIMEOUT)

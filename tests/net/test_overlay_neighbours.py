@@ -7,8 +7,9 @@ from netns import wait_for
 from overlay import ALL, Overlay
 
 
-@pytest.fixture(params=ALL, ids=["over-v4", "over-v6"])
+@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
 def overlay(request):
+    """For all tests: the last one leaves n1's addresses tentative for a minute."""
     with Overlay(outer=request.param) as overlay:
         overlay.wait_resolved()
         yield overlay

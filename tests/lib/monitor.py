@@ -5,6 +5,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -48,6 +49,18 @@ class Monitor:
             if event and match(event):
                 return event
         return None
+
+    def wait_flow(self, sock):
+        """The first event of a packet of this socket's, either way: not one of a connection of another test, which still
+        sends while it closes.
+        """
+        protocol, port = "tcp" if sock.type == socket.SOCK_STREAM else "udp", sock.getsockname()[1]
+
+        def is_its(event):
+            headers = event["headers"]
+            return headers.get("protocol") == protocol and port in (headers.get("source_port"), headers.get("destination_port"))
+
+        return self.wait(is_its)
 
     def close(self):
         # nsenter waits for the program itself, which is what is to end.

@@ -91,8 +91,7 @@ def assert_dropped(monitor, pod, way, reason, at):
             sock.connect_ex(way)
             if kind == socket.SOCK_DGRAM:
                 sock.send(b"not this one")
-            protocol = "udp" if kind == socket.SOCK_DGRAM else "tcp"
-            event = monitor.wait(lambda e: e["headers"].get("protocol") == protocol)
+            event = monitor.wait_flow(sock)
             assert event and (event["reason"], event["endpoint"]) == (reason, at.ifindex), event
 
 
@@ -176,10 +175,11 @@ def test_deny_reaches_a_live_connection(cluster, client, server, family, way):
         cluster.apply("deny", policy("back/deny", ingress=[]))
         with Drops(cluster.node) as monitor:
             a.send(b"later")
-            event = monitor.wait(lambda e: e["endpoint"] == server.ifindex)
-            assert event["reason"] == "ingress_denied", event
+            event = monitor.wait_flow(a)
+            assert (event["reason"], event["endpoint"]) == ("ingress_denied", server.ifindex), event
             b.send(b"answer")
-            event = monitor.wait(lambda e: e["headers"].get("source") == server.ips[family])
+            ports = {"source_port": b.getsockname()[1], "destination_port": a.getsockname()[1]}
+            event = monitor.wait(lambda e: ports.items() <= e["headers"].items())
             assert event["reason"] == "ingress_denied", event
         cluster.remove("deny")
         assert b.recv(64) == b"later"

@@ -3,7 +3,6 @@
 
 import contextlib
 import itertools
-import random
 import socket
 import struct
 import threading
@@ -16,8 +15,9 @@ from cluster import CLIENT, LABELS, NAMESPACES, SERVER, Cluster
 from lab import network
 from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources
 from monitor import Drops
-from netns import FAMILY, TIMEOUT, tcp, udp, wait_for
+from netns import FAMILY, TIMEOUT, tcp, wait_for
 from packets import ICMP, echo_request
+from seed import drawn
 from traffic import Datagrams, Transfer
 
 pytestmark = pytest.mark.usefixtures("as_before")
@@ -74,8 +74,8 @@ def test_deny_is_not_reopened_from_the_reply_side(cluster, client, server, monit
         for _ in range(3):
             for sock, pod in ((b, server), (a, client)):
                 sock.send(b"not this one")
-                event = monitor.wait(lambda e: e["endpoint"] == pod.ifindex)
-                assert event and event["reason"] == "ingress_denied", event
+                event = monitor.wait_flow(sock)
+                assert event and (event["reason"], event["endpoint"]) == ("ingress_denied", pod.ifindex), event
         for sock in (a, b):
             sock.setblocking(False)
             with pytest.raises(BlockingIOError):
@@ -466,10 +466,10 @@ def test_flood_of_new_flows(cluster, client, server, family):
     target = cluster.pod("front/target", {"app": "target"})
     flooder = cluster.pod("front/flooder", {"app": "flooder"})
     room = {t["table"]: t["room"] for t in cluster.node.warren_json("ct", "stats")["tables"]}[f"ct_new{family}"]
-    sent = 0
+    sent, draw = 0, drawn()
     with Transfer(client, server, server.ips[family]) as transfer, flooder.udp(family) as sock:
         while sent < 2 * room:
-            for number in random.sample(range(1, 65536), 4096):
+            for number in draw.sample(range(1, 65536), 4096):
                 sock.sendto(b"", (target.ips[family], number))
             sent += 4096
         transfer.wait_more(5000)

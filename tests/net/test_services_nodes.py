@@ -5,6 +5,7 @@ import collections
 
 import pytest
 
+from connect import arrives_at
 from geneve import inner_ends, is_tunnel, Tunnelled
 from manifests import endpoint, endpoint_slice, pods, policy, port, service, sources, targets
 from monitor import Drops
@@ -96,7 +97,8 @@ def test_spreads_over_nodes(a1, family, lead, named, protocol):
     names = ("default/b1", "default/b2", "default/c2")
     lead(*names)
     counts = collections.Counter(ASK[protocol](a1, VIP[family]) for _ in range(150))
-    assert counts.keys() == set(names) and min(counts.values()) >= 25, counts
+    # 50, less six deviations (5.8).
+    assert counts.keys() == set(names) and min(counts.values()) >= 15, counts
 
 
 def test_both_nodes_clients_reach_it(overlay, a1, b2, family, lead, named):
@@ -128,16 +130,15 @@ def test_policies_are_enforced_at_both_ends(overlay, a1, family, lead, named, po
         assert ask(a1, VIP[family]) == "default/b2"
     # The receiver's.
     with Drops(overlay.nodes["n2"]) as drops:
-        with pytest.raises(OSError):
-            ask_tcp(overlay.pods["default/b1"], VIP[family], timeout=0.3)
+        assert not overlay.arrives_at(overlay.pods["default/b1"], VIP[family], PORT, overlay.pods.values())
         assert drops.wait(lambda e: e["reason"] == "ingress_denied")
     # The sender's: another backend.
     lead("default/c2")
     with Drops(overlay.nodes["n1"]) as drops:
-        for ask in ASK.values():
-            with pytest.raises(OSError):
-                ask(a1, VIP[family], timeout=0.3)
-            assert drops.wait(lambda e: e["reason"] == "egress_denied")
+        for protocol in ASK:
+            # The sender may send to no host either, so the fence is its gateway's: there it is denied.
+            assert not arrives_at(a1, VIP[family], PORT, overlay.pods.values(), protocol)
+            assert drops.wait(lambda e, p=protocol: (e["reason"], e["headers"].get("protocol")) == ("egress_denied", p))
 
 
 def test_closed_port_elsewhere_refuses(a1, family, lead):

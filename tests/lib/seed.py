@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Random draws that can be repeated: the seed is drawn and printed, which pytest shows where a test fails."""
+
+import os
+import random
+
+
+def drawn(knob="WARREN_SEED"):
+    """A random.Random by the seed of that environment variable; without one, by another each time."""
+    seed = int(os.environ.get(knob) or random.randrange(1 << 32))
+    print(f"{knob}={seed}")
+    return random.Random(seed)

@@ -7,11 +7,11 @@ tests/fuzz.
 import contextlib
 import json
 import os
-import random
 
 import pytest
 
 from lab import Node, network
+from seed import drawn
 
 COMMANDS = ("ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION")
 CPU_SECONDS, MEMORY = 2, 160 << 20  # of one call: prlimit ends one that needs more
@@ -139,10 +139,10 @@ def mutated(rng, text):
     return bytes(data)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_mutated_configuration(node, seed):
+@pytest.mark.parametrize("turn", range(4))
+def test_mutated_configuration(node, turn):
     """An ADD that succeeds by chance is undone by DEL with the same text."""
-    rng, text = random.Random(seed), json.dumps(GOOD)
+    rng, text = drawn(), json.dumps(GOOD)
     for _ in range(40):
         data, command = mutated(rng, text), rng.choice(COMMANDS)
         if b"dataDir" in data or b"logFile" in data:

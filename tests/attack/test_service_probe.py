@@ -5,7 +5,7 @@ import pytest
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.l2 import Ether
 
-from cluster import CLIENT, LABELS, NAMESPACES, SERVER, Cluster
+from cluster import LABELS, NAMESPACES, SERVER, Cluster
 from manifests import endpoint_slice, policy, port, service
 from netns import wait_for
 

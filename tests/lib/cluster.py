@@ -4,13 +4,13 @@
 import contextlib
 import itertools
 import json
-import random
 
 from agent import Agent
 from lab import NODE_GATEWAY, Lab, network
 from manifests import namespace, pod_file, pod_object, split
 from netns import COMMAND
 from probes import SERVICES, Flow, Prober
+from seed import drawn
 
 # What many tests begin with.
 NAMESPACES = [namespace("front", team="red"), namespace("back", team="blue")]
@@ -174,12 +174,12 @@ class Cluster(Probed):
         out = self.node.run("sh", "-c", "\n".join(["echo [", *lines, "echo null ]"]), timeout=COMMAND + len(flows)).stdout
         return json.loads(out)[:-1]
 
-    def agree(self, outcomes, count=None, seed=0):
+    def agree(self, outcomes, count=None):
         """`trace` and `policy why` print for a sample of these flows the verdicts that the traffic found."""
         flows = sorted(outcomes)
         if count and count < len(flows):
             kinds = [[f for f in flows if outcomes[f].passed is passed] for passed in (True, False)]
-            draw = random.Random(seed)
+            draw = drawn()
             flows = [f for kind in kinds for f in draw.sample(kind, min(count // 2, len(kind)))]
         wrong = []
         for command in ("trace", "policy why"):

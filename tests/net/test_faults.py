@@ -6,7 +6,6 @@ undone, and a retry that succeeds.
 import contextlib
 import json
 import os
-import random
 import stat
 import threading
 import time
@@ -16,6 +15,7 @@ import pytest
 
 from lab import NODE_GATEWAY, Node, network
 from netns import TIMEOUT, wait_for
+from seed import drawn
 
 IO_ERROR, DECODE_ERROR, CONFIG_ERROR, ENVIRONMENT_ERROR, VERSION_ERROR = 5, 6, 7, 4, 1
 NOT_AVAILABLE = 50
@@ -118,9 +118,8 @@ def killed_after(seconds):
     return ["timeout", "--foreground", "--signal=KILL", f"{seconds:.6f}"]
 
 
-def crash_rounds(node, conf, worker, path, rounds, seed):
+def crash_rounds(node, conf, worker, path, rounds, rng):
     """ADD and DEL of one container, again and again, most of them killed; what is not killed must succeed."""
-    rng = random.Random(seed)
     container = f"crash-{worker}"
     killed = 0
     for _ in range(rounds):
@@ -142,7 +141,7 @@ def test_kill_at_random_instants(node, namespaces):
     conf = network(**WIDE)
     paths = namespaces(2)
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(crash_rounds, node, conf, i, paths[i], 250, seed=i) for i in range(2)]
+        runs = [pool.submit(crash_rounds, node, conf, i, paths[i], 250, drawn()) for i in range(2)]
         killed = sum(run.result() for run in runs)
     assert killed > 100, "hardly anything was killed: the delays do not fit this machine"
     gc = node.cni("GC", {**conf, "cni.dev/valid-attachments": []})
@@ -158,12 +157,13 @@ def test_kill_at_random_instants(node, namespaces):
 
 def test_kill_while_loading(fresh):
     """The first ADD loads the programs; killed halfway, the next one finishes the work."""
-    rng = random.Random(1)
+    rng, interrupted = drawn(), 0
     path = fresh.netns_add("pod")
     for _ in range(25):
-        fresh.cni("ADD", network(), "first", "eth0", path, wrap=killed_after(rng.uniform(0, 0.12)))
+        interrupted += not fresh.cni("ADD", network(), "first", "eth0", path, wrap=killed_after(rng.uniform(0, 0.12))).ok
         if rng.random() < 0.5:
             assert fresh.warren("node", "down", "--force", check=False).returncode in (0, 3)
+    assert interrupted, "no ADD was killed"
     assert fresh.cni("DEL", network(), "first", "eth0", path).ok
     done = fresh.cni("ADD", network(), "first", "eth0", path)
     assert done.ok, done
@@ -242,8 +242,7 @@ def test_namespace_outlives_its_del(node):
 
 def test_namespace_vanishes_during_add(node):
     conf = network()
-    rng = random.Random(2)
-    failed = 0
+    rng, failed = drawn(), 0
     for i in range(40):
         path = node.netns_add("gone")
         killer = threading.Timer(rng.uniform(0, 0.008), node.netns_delete, ["gone"])
@@ -254,6 +253,7 @@ def test_namespace_vanishes_during_add(node):
             failed += 1
             assert done.json and done.json["msg"], done
         assert node.cni("DEL", conf, f"gone-{i}", "eth0", path).ok
+    assert failed, "no namespace vanished in time: the delays do not fit this machine"
     assert allocations(node) == {}
 
 
@@ -371,24 +371,25 @@ def test_full_disk(fresh):
     [b"", b"{", b"garbage\0garbage", b"[]", b'{"allocations": 1}', b'{"allocations": {"10.87.0.9": []}}'],
     ids=["empty", "cut short", "binary", "other type", "wrong member", "wrong value"],
 )
-def test_damaged_address_file(fresh, content):
-    conf = network()
-    pod = fresh.pod("early", conf)
-    path = fresh.outside("/run/warren/ipam/lab.json")
+def test_damaged_address_file(node, content):
+    conf = network(name="damaged")
+    pod = node.pod("early", conf)
+    path = node.outside("/run/warren/ipam/damaged.json")
     path.write_bytes(content)
-    other = fresh.netns_add("late")
-    done = fresh.cni("ADD", conf, "late", "eth0", other)
+    other = node.netns_add("late")
+    done = node.cni("ADD", conf, "late", "eth0", other)
     assert_error(done, IO_ERROR)
-    assert "/run/warren/ipam/lab.json" in json.dumps(done.json)
+    assert "/run/warren/ipam/damaged.json" in json.dumps(done.json)
     assert path.read_bytes() == content, "evidence was destroyed"
-    assert fresh.pod_devices() == [pod.host_ifname]
+    assert node.pod_devices() == [pod.host_ifname]
     path.unlink()  # the remedy in the message
-    done = fresh.cni("ADD", conf, "late", "eth0", other)
+    done = node.cni("ADD", conf, "late", "eth0", other)
     assert done.ok
     assert not set(pod.ips.values()) & {ip["address"].split("/")[0] for ip in done.json["ips"]}
-    assert fresh.cni("DEL", conf, "late", "eth0", other).ok
+    assert node.cni("DEL", conf, "late", "eth0", other).ok
+    node.netns_delete(other)
     pod.delete()
-    fresh.assert_clean()
+    path.unlink()
 
 
 def in_directory(path):

@@ -3,12 +3,14 @@
 
 import hashlib
 import re
+import signal
 import subprocess
 
 import pytest
 
 from agent import Agent
 from lab import BUILD, NODE_GATEWAY, Node, network
+from seed import drawn
 
 CONFLIST = "/etc/cni/net.d/05-warren.conflist"
 BIN = "/run/cni-bin"  # a file system of the test's own, with nothing in it
@@ -249,11 +251,15 @@ def installed(node, bin_dir):
     """The traces of the node before, and the node with everything that an installation makes."""
     give_portmap(node)
     before = node.traces()
+    install_all(node)
+    return before
+
+
+def install_all(node):
     install(node)
     installer(node, "prepare")
     node.warren("node", "init")
     node.outside(CONFLIST).write_text("{}")
-    return before
 
 
 def uninstall(node, *args, **options):
@@ -351,15 +357,20 @@ def test_uninstall_not_beside_an_agent(node, installed):
 
 
 def test_uninstall_killed_at_any_moment(node, installed):
-    """The next one ends it."""
+    """Each run goes on where the one before was killed, removes one more file, and is killed as it removes the next: all
+    that a run leaves half done is met. The last run ends it. What comes before the first file, a run does anew: of those
+    calls one is drawn each time.
+    """
     steps = moments(node, lambda wrap: uninstall(node, wrap=wrap))
-    assert {"rename", "unlink", "unlinkat", "sendto"} <= {name for name, _ in steps}
-    for step in steps[:: len(steps) // 4]:
-        install(node)
-        installer(node, "prepare")
-        node.warren("node", "init")
-        node.outside(CONFLIST).write_text("{}")
-        assert uninstall(node, check=False, wrap=killed_at(step)).returncode != 0, step
-        uninstall(node)
+    names = [name for name, _ in steps]
+    assert {"rename", "unlink", "unlinkat", "sendto"} <= {*names}
+    for early in drawn().sample(steps[: names.index("unlinkat")], 2):
+        install_all(node)
+        assert uninstall(node, check=False, wrap=killed_at(early)).returncode == -signal.SIGKILL, early
+        met, number = [], 2
+        while uninstall(node, check=False, wrap=killed_at(("unlinkat", number))).returncode == -signal.SIGKILL:
+            met.append(node.run("find", "/sys/fs/bpf", "/run", "-path", "/run/.lab", "-prune", "-o", "-print").stdout)
+            number += met[-1] in met[:-1]  # it has only tried to remove what is gone
+        assert len({*met}) >= names.count("unlinkat") / 2, f"only {len({*met})} states of {len(steps)} moments"
         assert node.traces() == installed
         assert standing(node) == {f"{BIN}/portmap"}

@@ -58,6 +58,7 @@ cd "$root" || exit
 mkdir -p "$out"
 # shellcheck source=tests/lib/stage.sh
 source tests/lib/stage.sh
+within=vm/
 
 # Kernel warnings are failures, except known ones that Warren does not cause.
 kernel_log() {

@@ -4,7 +4,8 @@
 # `make test-vm`: the programs and their tests on other kernels. Boots Debian's cloud kernels in QEMU without KVM, each with
 # an initramfs of this machine's own packages and what was built here, and prints what tests/vm/guest.sh found there: a line
 # "KERNEL: N passed, N failed, N skipped" for each. A machine that hangs or dies has failed. A kernel whose package is not
-# available is skipped, with the reason. The last part is each kernel's verifier figures for each program, side by side.
+# available is skipped, with the reason; `make test` fails then. The last part is each kernel's verifier figures for each
+# program, side by side.
 #
 # usage: run.sh [SERIES...]; a series is 6.1 or 6.12. WARREN_VM_STAGES="verify net" runs only these.
 set -uo pipefail

@@ -7,8 +7,8 @@ import base64
 import signal
 
 from agent import Agent
-from apiserver import Authority
-from kubeapi import NODES, SECRET, KubeApi, kubeconfig
+from certificates import Authority
+from fake_apiserver import NODES, SECRET, FakeApiServer, kubeconfig
 from lab import Lab
 from manifests import node_object
 from netns import wait_for
@@ -25,7 +25,7 @@ def test_no_second_key(tmp_path):
     ca = Authority(tmp_path / "ca")
     other = node_object("other", ["10.2.0.0/24"], ["198.18.0.9"])
     keyed = {**other, "metadata": {"name": "other", "annotations": {"warren.dev/agent": "0.1.0 ok since 2026-01-01T00:00:00Z"}}}
-    with Lab() as lab, KubeApi(lab.world, 4, ca.sign("server", f"IP:{Lab.WORLD[4]}")) as api:
+    with Lab() as lab, FakeApiServer(lab.world, 4, ca.sign("server", f"IP:{Lab.WORLD[4]}")) as api:
         api.put(NODES, node_object("self", ["10.1.0.0/24"], [Lab.UPLINK[4]]))
         api.put(NODES, keyed)
         lab.node.outside(KUBECONFIG).write_text(kubeconfig(ca, f"https://{Lab.WORLD[4]}:{api.port}"))

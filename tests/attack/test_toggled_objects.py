@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from agent import Agent
-from apiserver import Authority
-from kubeapi import LISTS, NODES, POLICIES, SECRET, KubeApi, kubeconfig
+from certificates import Authority
+from fake_apiserver import LISTS, NODES, POLICIES, SECRET, FakeApiServer, kubeconfig
 from lab import Lab
 from manifests import node_object, policy
 from netns import wait_for
@@ -28,7 +28,7 @@ def certificate(tmp_path_factory):
 def followed(request, certificate):
     """(API server, agent)"""
     ca, signed = certificate
-    with Lab() as lab, KubeApi(lab.world, 4, signed, watch_list=request.param) as api:
+    with Lab() as lab, FakeApiServer(lab.world, 4, signed, watch_list=request.param) as api:
         api.put(NODES, node_object("self", ["10.1.0.0/24"], [Lab.UPLINK[4]]))
         api.single[SECRET] = {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {"key": base64.b64encode(bytes(16)).decode()}}
         lab.node.outside(KUBECONFIG).write_text(kubeconfig(ca, f"https://{Lab.WORLD[4]}:{api.port}"))

@@ -71,6 +71,6 @@ def test_a_kernel_that_is_not_there_fails_the_machines(tmp_path):
 
 def test_kubernetes_that_cannot_be_built_fails(tmp_path):
     """Here without a Go compiler; build.sh says that as "not available"."""
-    status, text = run(REPO, f"out={tmp_path}\n{KUBERNETES}\nstage kube junit 60 kubernetes\nfinish", GO="/nonexistent", K8S=str(tmp_path))
+    status, text = run(REPO, f"out={tmp_path}\n{KUBERNETES}\nstage kube junit 60 kubernetes\nfinish", GO="/nonexistent", KUBE=str(tmp_path))
     assert (status, text.splitlines()[-1]) == (1, "0 passed, 1 failed, 0 skipped")
     assert "without its programs nothing of this stage can run" in text

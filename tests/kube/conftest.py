@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import pytest
 
-from kube import KUBE, Kubernetes, made_space
+from control_plane import KUBE
+from kube_cluster import Kubernetes, made_space
 from lab import BUILD
-from talk import Servers
+from whoami import Servers
 
 
 @pytest.fixture(scope="session")
 def programs():
     """What `cluster` runs is there: build.sh has been run (by hand: its 9 minutes would look like a hang here)."""
     if not (KUBE / "images/busybox.tar").exists():
-        pytest.skip("Kubernetes is not built: run tests/kube/build.sh")
+        pytest.fail("Kubernetes is not built: run tests/kube/build.sh")
 
 
 def pytest_configure(config):
@@ -37,7 +38,7 @@ def pytest_runtest_makereport(item):
 @pytest.fixture(scope="session")
 def image(programs):
     if not (BUILD / "image/warren.tar").exists():
-        pytest.skip(f"there is no {BUILD}/image/warren.tar: run make image")
+        pytest.fail(f"there is no {BUILD}/image/warren.tar: run make image")
 
 
 @pytest.fixture(scope="session")

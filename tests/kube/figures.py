@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from kube import AGENTS, agent_pids, agents_ready, is_of, replace_agent, wait_agents
+from kube_cluster import AGENTS, agent_pids, agents_ready, is_of, replace_agent, wait_agents
 
 
 class Table:
@@ -126,7 +126,7 @@ def streams(node, everything):
 
 
 def curl(cluster, node, *argv):
-    pki, netns = cluster.home / "pki", f"--net=/proc/{cluster.machine(node).pid}/ns/net"
+    pki, netns = cluster.pki, f"--net=/proc/{cluster.machine(node).pid}/ns/net"
     keys = [f"--{option}={pki}/{file}" for option, file in (("cacert", "ca.crt"), ("cert", "admin.crt"), ("key", "admin.key"))]
     keys = [part for key in keys for part in key.split("=", 1)]
     return subprocess.Popen(["nsenter", netns, "curl", "-sN", *keys, "-H", PROTOBUF, *argv], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

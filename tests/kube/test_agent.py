@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from apiserver import Authority
-from kube import HERE, IMAGE, NODES, Kubernetes
+from certificates import Authority
+from control_plane import HERE
+from kube_cluster import IMAGE, NODES, Kubernetes
 from lab import BUILD
 from netns import wait_for
 
@@ -382,7 +383,7 @@ class Trust:
     """
 
     def __init__(self, cluster):
-        self.pki, self.directory = cluster.home / "pki", cluster.home / "trust"
+        self.pki, self.directory = cluster.pki, cluster.home / "trust"
         self.directory.mkdir()
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "trusted", "namespace": "default"}}
         binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "trusted"}}
@@ -476,8 +477,8 @@ def test_a_token_expires_and_another_comes(cluster, pods, policy, trust, start_t
     start_trusting()
     wait_for(lambda: cluster.wrong("n1") == [], "green status")
     trust.token(-DAY, -120)
-    cluster._run("api", "stop")
-    cluster._run("api", "start")
+    cluster.stop_api()
+    cluster.start_api()
     wait_for(lambda: any("401" in text for text in cluster.wrong("n1")), "red status", 60)
     assert all(fetches(cluster, "client", address) for address in web)
     trust.good()

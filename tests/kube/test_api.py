@@ -2,13 +2,12 @@
 """The API client with a real API server (and its HTTP/2): without nodes."""
 
 import json
-import os
 import subprocess
 
 import pytest
 
-from apiserver import Client
-from control_plane import BIN, HERE, ControlPlane
+from agent_client import Apictl
+from control_plane import ControlPlane
 
 WATCHES = {
     "pods": "/api/v1/pods",
@@ -20,23 +19,9 @@ WATCHES = {
 }
 
 
-class Inside:
-    """The control plane's namespace, as a place for apictl."""
-
-    def __init__(self, plane):
-        self.plane = plane
-
-    def popen(self, *argv, env=None, **kwargs):
-        return subprocess.Popen(
-            ("nsenter", f"--net=/proc/{self.plane.pid}/ns/net", *map(str, argv)), env={**os.environ, **(env or {})}, **kwargs
-        )
-
-
 @pytest.fixture(scope="module")
-def plane():
-    if not (BIN / "kube-apiserver").exists():
-        pytest.skip(f"no kube-apiserver in {BIN}: run {HERE}/build.sh")
-    with ControlPlane() as plane:
+def plane(programs):
+    with ControlPlane("api") as plane:
         yield plane
 
 
@@ -50,28 +35,27 @@ def token(plane, tmp_path_factory):
     rbac = "rbac.authorization.k8s.io"
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
     account = {"kind": "ServiceAccount", "name": "reader", "namespace": "default"}
-    plane.create("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "reader"}})
-    plane.create(f"/apis/{rbac}/v1/clusterroles", binding(rbac, "ClusterRole", rules=[rule]))
+    plane.api.create_at("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "reader"}})
+    plane.api.create_at(f"/apis/{rbac}/v1/clusterroles", binding(rbac, "ClusterRole", rules=[rule]))
     role = {"apiGroup": rbac, "kind": "ClusterRole", "name": "reader"}
-    plane.create(f"/apis/{rbac}/v1/clusterrolebindings", binding(rbac, "ClusterRoleBinding", roleRef=role, subjects=[account]))
-    status, body = plane.ask("POST", "/api/v1/namespaces/default/serviceaccounts/reader/token", {"spec": {}})
-    assert status == 201, body
+    plane.api.create_at(f"/apis/{rbac}/v1/clusterrolebindings", binding(rbac, "ClusterRoleBinding", roleRef=role, subjects=[account]))
+    made = plane.api.request("POST", "/api/v1/namespaces/default/serviceaccounts/reader/token", {"spec": {}})
     file = tmp_path_factory.mktemp("api") / "token"
-    file.write_text(json.loads(body)["status"]["token"] + "\n")
+    file.write_text(made["status"]["token"] + "\n")
     return file
 
 
 @pytest.fixture
 def admin(plane):
-    with Client(Inside(plane), f"kubeconfig={plane.kubeconfig}") as client:
+    with Apictl(plane, f"kubeconfig={plane.pki}/admin.conf") as client:
         yield client
         client.quit()
 
 
 def connections(plane):
-    """Those of apictl, whose name is only known outside of the control plane's pid namespace."""
-    argv = ("nsenter", f"--net=/proc/{plane.pid}/ns/net", "ss", "-Htnp", "state", "established", "dport", "6443")
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.count("apictl")
+    """Those of apictl."""
+    with plane.popen("ss", "-Htnp", "state", "established", "dport", "6443", stdout=subprocess.PIPE, text=True) as ss:
+        return ss.stdout.read().count("apictl")
 
 
 def test_kubeconfig(admin):
@@ -80,8 +64,8 @@ def test_kubeconfig(admin):
 
 
 def by_name(plane, *options):
-    server = "server=https://127.0.0.1:6443,kubernetes.default.svc"
-    return Client(Inside(plane), server, f"ca={plane.pki}/ca.crt", *options)
+    server = "server=https://10.10.0.10:6443,kubernetes.default.svc"
+    return Apictl(plane, server, f"ca={plane.pki}/ca.crt", *options)
 
 
 def test_token_by_the_name_that_every_server_has(plane, token):
@@ -125,7 +109,7 @@ def test_status_objects_in_both_encodings(admin, accept):
 def test_one_connection_for_all_watches(plane, admin):
     for name, path in WATCHES.items():
         admin.do("GET", name, f"{path}?watch=1", "text")
-    plane.create("/api/v1/namespaces", *({"metadata": {"name": f"n{i}"}} for i in range(3)))
+    plane.api.create_at("/api/v1/namespaces", *({"metadata": {"name": f"n{i}"}} for i in range(3)))
     seen = ""
     while not all(f'"n{i}"' in seen for i in range(3)):
         seen += admin.data("namespaces")
@@ -141,7 +125,7 @@ def test_watch_ends_when_the_server_says(admin):
 
 def test_large_object(plane, admin):
     data = {"metadata": {"name": "large"}, "data": {"x": "y" * 900_000}}
-    plane.create("/api/v1/namespaces/default/configmaps", data)
+    plane.api.create_at("/api/v1/namespaces/default/configmaps", data)
     done = admin.get("/api/v1/namespaces/default/configmaps/large")
     assert done["status"] == 200 and done["bytes"] > 900_000
 
@@ -150,8 +134,8 @@ def test_server_killed_and_back(plane, admin):
     """Watches end at once; the next call that is made when it is back finds it."""
     admin.do("GET", "w", "/api/v1/pods?watch=1")
     assert admin.get("/version")["status"] == 200
-    plane.stop()
+    plane.stop_api()
     assert admin.done("w")["status"] == 0
     assert "no API server can be reached" in admin.get("/version")["error"]
-    plane.start()
+    plane.start_api()
     assert admin.get("/version")["status"] == 200

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from kube import IMAGE, NODES, is_ready, made_space, pod
+from kube_cluster import IMAGE, NODES, is_ready, made_space, pod
 from manifests import block, namespaces, policy, pods, port, sources, targets
 from netns import wait_for
-from talk import ask, ask_all
+from whoami import ask, ask_all
 from traffic import Datagrams, Transfer
 
 TCP = ("TCP", 8080)

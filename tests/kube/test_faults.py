@@ -2,14 +2,13 @@
 """The API server and the agents fail in every way, and the nodes continue."""
 
 import contextlib
-import json
 import os
 import signal
 import time
 
 import pytest
 
-from kube import (
+from kube_cluster import (
     NODES,
     Kubernetes,
     agent_pids,
@@ -24,7 +23,7 @@ from kube import (
 from manifests import pods as with_labels
 from manifests import policy, sources
 from netns import wait_for
-from talk import Servers, ask
+from whoami import Servers, ask
 from traffic import Datagrams, Transfer
 
 TCP = ("TCP", 8080)
@@ -147,13 +146,13 @@ def test_a_label_lost_while_the_agent_of_its_node_is_dead(own, pair):
 def test_the_api_server_is_gone_for_a_minute(own, pair):
     """Traffic continues, the status reports the problem; what was changed meanwhile is enforced when it is back."""
     with traffic(pair):
-        own._run("api", "stop")
+        own.stop_api()
         wait_for(lambda: not any(connected(own)), "the agent to tell")
         end = time.monotonic() + 60
         while time.monotonic() < end:
             assert pair.works("client")
             assert not pair.works("other", any)
-        own._run("api", "start")
+        own.start_api()
     own.api.apply(policy(f"{pair.space}/server", {"app": "server"}, ingress=[sources(with_labels(app="x"))]))
     begin = time.monotonic()
     wait_for(lambda: pair.works("other") and not pair.works("client", any), "the new policy", 40)
@@ -194,22 +193,16 @@ def lists(own):
     return sum(watch["lists"] for watch in own.machine("n1").watches().values())
 
 
-def etcd(own, call, **body):
-    """By its JSON gateway."""
-    done = own.node("cp", "curl", "-sS", "-d", json.dumps(body), f"http://127.0.0.1:2379/v3/kv/{call}")
-    return json.loads(done.stdout)
-
-
 def test_the_history_is_compacted(own, pair):
     """The versions to resume from are gone with the server's memory: the agents list again, and nothing is denied
     meanwhile.
     """
     before = lists(own)
     with traffic(pair):
-        own._run("api", "stop")
-        revision = etcd(own, "range", key="AA==")["header"]["revision"]
-        etcd(own, "compaction", revision=revision, physical=True)
-        own._run("api", "start")
+        own.stop_api()
+        revision = own.etcd("range", key="AA==")["header"]["revision"]
+        own.etcd("compaction", revision=revision, physical=True)
+        own.start_api()
         own.api.merge("Pod", "other", {"metadata": {"labels": {"app": "client"}}}, pair.space)
         wait_for(lambda: pair.works("other"), "a change after it", 60)
     wait_for(lambda: all(connected(own)), "all kinds to be followed", 60)

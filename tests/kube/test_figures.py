@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-import kube
+import kube_cluster
 from figures import Table, agent_starts, cpu, curl_lists, memory, quantiles, watchers
-from kube import HERE, KUBE, NODES, Kubernetes, agent_pids, agents_ready, made_space, pod, wait_agents
+from control_plane import HERE, KUBE
+from kube_cluster import NODES, Kubernetes, agent_pids, agents_ready, made_space, pod, wait_agents
 from manifests import pods as with_labels
 from manifests import policy, sources
-from stream import Stream, label_times, policy_times
+from policy_latency import Stream, label_times, policy_times
 
 pytestmark = pytest.mark.figures
 
@@ -194,7 +195,7 @@ BRIDGE = {
 @contextlib.contextmanager
 def kubelet_stopped(own, node):
     """So that the agent's pods of these nodes stay without a network."""
-    of_node = kube.processes(f"/warren-kube-{own.name}/{node}")
+    of_node = kube_cluster.processes(f"/warren-kube-{own.name}/{node}")
     pid = next(pid for pid in of_node if Path(f"/proc/{pid}/comm").read_text() == "kubelet\n")
     os.kill(pid, signal.SIGSTOP)
     try:

@@ -3,7 +3,7 @@
 
 import pytest
 
-from specs import Specs, check
+from upstream_specs import Specs, check
 
 SPECS = Specs("netpol", r"Netpol|NetworkPolicy", r"SCTP|DisabledForThisTest")
 

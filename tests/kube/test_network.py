@@ -3,8 +3,8 @@
 
 import pytest
 
-from kube import wait_dns
-from specs import Specs, check, name_images
+from kube_cluster import wait_dns
+from upstream_specs import Specs, check, name_images
 
 # What is left out, and why.
 NOT_HERE = {

@@ -7,12 +7,13 @@ import subprocess
 
 import pytest
 
-from kube import AGENTS, HERE, NODES, Kubernetes, agents_ready, is_ready, made_space, pod, wait_agents
+from control_plane import HERE
+from kube_cluster import AGENTS, NODES, Kubernetes, agents_ready, is_ready, made_space, pod, wait_agents
 from lab import BUILD
 from manifests import pods as with_labels
 from manifests import policy, sources
 from netns import wait_for
-from talk import Servers, ask
+from whoami import Servers, ask
 from traffic import Datagrams, Transfer
 
 TCP = ("TCP", 8080)
@@ -153,7 +154,7 @@ def test_a_node_is_removed(own, room):
     own.api.delete("Node", "n2")
     wait_for(lambda: "n2" not in str(others.warren_json("node", "list")), "n1 forgets n2")
     # With a new disk.
-    own._run("exec", "cp", "rm", "-rf", "/run/kube/disk/n2")
+    own.run("exec", "cp", "rm", "-rf", "/run/kube/disk/n2")
     own.power("n2", "start")
     own.api.wait("Node", lambda nodes: "n2" in nodes and is_ready(nodes["n2"]), "n2 is Ready", timeout=120)
     found = start(own, room, client1="n1", server2="n2")

@@ -3,10 +3,10 @@
 
 import pytest
 
-from kube import NODES, made_space, pod, service
+from kube_cluster import NODES, made_space, pod, service
 from manifests import block, pods, policy, port, sources, targets
 from netns import wait_for
-from talk import Servers, ask, ask_all
+from whoami import Servers, ask, ask_all
 
 pytestmark = pytest.mark.proxies("none", "iptables", "nftables")
 

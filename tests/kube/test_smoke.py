@@ -3,7 +3,7 @@
 
 import pytest
 
-from kube import IMAGE, NODES, Kubernetes
+from kube_cluster import IMAGE, NODES, Kubernetes
 from netns import wait_for
 
 PROBE = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}

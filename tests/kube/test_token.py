@@ -10,33 +10,33 @@ import json
 
 import pytest
 
-from control_plane import BIN, HERE, ROOT, ControlPlane, Loader
+from control_plane import ControlPlane
+from kube_client import MERGE, KubeClient
+from lab import REPO
 from netns import wait_for
 
-MANIFEST = ROOT / "examples/kubernetes/warren.yaml"
+MANIFEST = REPO / "examples/kubernetes/warren.yaml"
 TAINT = "warren.dev/agent-not-ready"
 OTHER_TAINT = {"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
 KEY = f"{SECRETS}/warren-identity"
-STRATEGIC, MERGE = "application/strategic-merge-patch+json", "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
 REFUSED = (403, 422)  # by RBAC or the admission policy; by the admission policy with reason Invalid
 AVAILABLE = {"type": "NetworkUnavailable", "status": "False", "reason": "WarrenIsUp", "message": "Warren is running on this node"}
 
 
 @pytest.fixture(scope="module")
-def plane():
-    if not (BIN / "kube-apiserver").exists():
-        pytest.skip(f"no kube-apiserver in {BIN}: run {HERE}/build.sh")
-    with ControlPlane() as plane:
-        plane.run("kubectl", "--kubeconfig", plane.kubeconfig, "apply", "-f", MANIFEST)
+def plane(programs):
+    with ControlPlane("token") as plane:
+        plane.kubectl("apply", "-f", MANIFEST)
         yield plane
 
 
-class Thief(Loader):
+class Thief(KubeClient):
     """Has a token, and nothing else."""
 
     def __init__(self, plane, token):
-        super().__init__(plane, token)
+        super().__init__(plane.world, plane.pki, token)
 
     def patch(self, path, body, kind=STRATEGIC):
         return self.ask("PATCH", path, body, kind=kind)
@@ -55,16 +55,15 @@ def bound_token(plane, node):
     """As a kubelet gets it for the agent's pod on that node."""
     container = {"name": "agent", "image": "x"}
     spec = {"serviceAccountName": "warren", "nodeName": node, "containers": [container]}
-    plane.create("/api/v1/namespaces/kube-system/pods", {"metadata": {"name": f"warren-{node}"}, "spec": spec})
-    pod = plane.get(f"/api/v1/namespaces/kube-system/pods/warren-{node}")["metadata"]
+    plane.api.create_at("/api/v1/namespaces/kube-system/pods", {"metadata": {"name": f"warren-{node}"}, "spec": spec})
+    pod = plane.api.request("GET", f"/api/v1/namespaces/kube-system/pods/warren-{node}")["metadata"]
     reference = {"kind": "Pod", "apiVersion": "v1", "name": pod["name"], "uid": pod["uid"]}
     return request_token(plane, {"boundObjectRef": reference})
 
 
 def request_token(plane, spec):
-    status, answer = plane.ask("POST", "/api/v1/namespaces/kube-system/serviceaccounts/warren/token", {"spec": spec})
-    assert status == 201, answer
-    return json.loads(answer)["status"]["token"]
+    made = plane.api.request("POST", "/api/v1/namespaces/kube-system/serviceaccounts/warren/token", {"spec": spec})
+    return made["status"]["token"]
 
 
 def node(name):
@@ -80,7 +79,7 @@ def token(plane):
     """Of the agent of node "a"; there is a node "b", too. Returns when the admission policy is enforced, if there is
     one.
     """
-    plane.create("/api/v1/nodes", node("a"), node("b"))
+    plane.api.create_at("/api/v1/nodes", node("a"), node("b"))
     token = bound_token(plane, "a")
     thief = Thief(plane, token)
     with contextlib.suppress(AssertionError):  # the tests show what is possible without a policy
@@ -95,14 +94,14 @@ def thief(plane, token):
 
 def remove(plane, path):
     """Also without an agent."""
-    Loader(plane).ask("PATCH", path, {"metadata": {"finalizers": None}}, kind=MERGE)
-    plane.ask("DELETE", path)
+    plane.api.ask("PATCH", path, {"metadata": {"finalizers": None}}, kind=MERGE)
+    plane.api.ask("DELETE", path)
 
 
 def renew(plane, name):
     """The node is as it was in the beginning."""
     remove(plane, f"/api/v1/nodes/{name}")
-    plane.create("/api/v1/nodes", node(name))
+    plane.api.create_at("/api/v1/nodes", node(name))
 
 
 @pytest.fixture(params=["a", "b"])
@@ -173,7 +172,7 @@ def test_no_secret_is_made(thief, secret):
 
 
 def test_other_secrets_are_out_of_reach(plane, thief):
-    plane.create(SECRETS, {"metadata": {"name": "other"}, "stringData": {"a": "b"}})
+    plane.api.create_at(SECRETS, {"metadata": {"name": "other"}, "stringData": {"a": "b"}})
     other = f"{SECRETS}/other"
     assert not thief.can("GET", other)
     assert not thief.can("GET", SECRETS)
@@ -186,8 +185,8 @@ def test_other_secrets_are_out_of_reach(plane, thief):
 def key(plane):
     """The key's Secret as it is shipped."""
     remove(plane, KEY)
-    plane.run("kubectl", "--kubeconfig", plane.kubeconfig, "apply", "-f", MANIFEST)
-    return plane.get(KEY)
+    plane.kubectl("apply", "-f", MANIFEST)
+    return plane.api.request("GET", KEY)
 
 
 def filled(key, byte, **more):
@@ -201,29 +200,29 @@ def test_the_key_is_filled_in_once(plane, thief, key, immutable):
     assert "data" not in key
     assert thief.patch(KEY, filled(key, b"1", **immutable), MERGE)[0] == 200
     assert thief.patch(KEY, filled(key, b"2"), MERGE)[0] == 409
-    now = plane.get(KEY)
+    now = plane.api.request("GET", KEY)
     for change in (filled(now, b"2"), {"data": None}, {"data": {"more": "eA=="}}):
         assert not thief.can_patch(KEY, change, MERGE), change
     assert not thief.can("DELETE", KEY)
-    assert plane.get(KEY)["data"] == now["data"]
+    assert plane.api.request("GET", KEY)["data"] == now["data"]
 
 
 def test_the_key_survives_the_manifest(plane, thief, key):
     """Which is applied again with each release."""
     assert thief.patch(KEY, filled(key, b"1", immutable=True), MERGE)[0] == 200
-    before = plane.get(KEY)
-    plane.run("kubectl", "--kubeconfig", plane.kubeconfig, "apply", "-f", MANIFEST)
-    assert plane.get(KEY)["data"] == before["data"]
+    before = plane.api.request("GET", KEY)
+    plane.kubectl("apply", "-f", MANIFEST)
+    assert plane.api.request("GET", KEY)["data"] == before["data"]
 
 
 def test_the_key_of_an_earlier_release(plane, thief, key):
     """Made by an agent, immutable: the manifest takes it over."""
-    plane.ask("DELETE", KEY)
+    plane.api.ask("DELETE", KEY)
     labels = {"app.kubernetes.io/name": "warren"}
     data = {"key": base64.b64encode(b"e" * 16).decode()}
-    plane.create(SECRETS, {"metadata": {"name": "warren-identity", "labels": labels}, "type": "Opaque", "immutable": True, "data": data})
-    plane.run("kubectl", "--kubeconfig", plane.kubeconfig, "apply", "-f", MANIFEST)
-    assert plane.get(KEY)["data"] == data
+    plane.api.create_at(SECRETS, {"metadata": {"name": "warren-identity", "labels": labels}, "type": "Opaque", "immutable": True, "data": data})
+    plane.kubectl("apply", "-f", MANIFEST)
+    assert plane.api.request("GET", KEY)["data"] == data
 
 
 def test_a_key_that_is_missing_is_not_made(plane, thief, key):
@@ -232,7 +231,7 @@ def test_a_key_that_is_missing_is_not_made(plane, thief, key):
     item = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "warren-identity"}, "data": filled(key, b"1")["data"]}
     assert not thief.can("POST", SECRETS, item)
     assert not thief.can_patch(f"{KEY}?fieldManager=x", item, "application/apply-patch+yaml")
-    assert plane.ask("GET", KEY)[0] == 404
+    assert plane.api.ask("GET", KEY)[0] == 404
 
 
 OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "00000000-0000-0000-0000-000000000000"}
@@ -256,7 +255,7 @@ def agents_patches(plane, name):
     """What the agent itself does to its Node, in its order. (The API server has added a taint of its own.)"""
     now = "2026-01-01T00:00:00Z"
     condition = {**AVAILABLE, "lastHeartbeatTime": now, "lastTransitionTime": now}
-    taints = [taint for taint in plane.get(f"/api/v1/nodes/{name}")["spec"]["taints"] if taint["key"] != TAINT]
+    taints = [taint for taint in plane.api.request("GET", f"/api/v1/nodes/{name}")["spec"]["taints"] if taint["key"] != TAINT]
     return [
         (f"/api/v1/nodes/{name}/status", {"status": {"conditions": [condition]}}),
         (f"/api/v1/nodes/{name}", {"spec": {"taints": taints}}),
@@ -276,7 +275,7 @@ def test_its_own_node(plane, thief):
     for path, body in agents_patches(plane, "a"):
         status, answer = thief.patch(path, body)
         assert status == 200, answer
-    now = plane.get("/api/v1/nodes/a")
+    now = plane.api.request("GET", "/api/v1/nodes/a")
     keys = [taint["key"] for taint in now["spec"]["taints"]]
     assert TAINT not in keys and OTHER_TAINT["key"] in keys
     assert {c["type"]: c["status"] for c in now["status"]["conditions"]} == {"Ready": "True", "NetworkUnavailable": "False"}
@@ -313,9 +312,9 @@ HOSTILE_STATUS = {
 
 def changes(thief, plane, name, path, body):
     """Whether the patch is accepted and changes the object: fields that a subresource ignores are no change."""
-    before = without_bookkeeping(plane.get(f"/api/v1/nodes/{name}"))
+    before = without_bookkeeping(plane.api.request("GET", f"/api/v1/nodes/{name}"))
     thief.can_patch(path, body)
-    return without_bookkeeping(plane.get(f"/api/v1/nodes/{name}")) != before
+    return without_bookkeeping(plane.api.request("GET", f"/api/v1/nodes/{name}")) != before
 
 
 @pytest.mark.parametrize("part", ["", "/status"], ids=["nodes", "nodes-status"])
@@ -335,10 +334,10 @@ def test_nothing_else_of_a_status(plane, thief, renewed, what):
 def test_another_node(plane, thief, step):
     """Not even what its own agent does there."""
     renew(plane, "b")
-    before = plane.get("/api/v1/nodes/b")
+    before = plane.api.request("GET", "/api/v1/nodes/b")
     path, body = agents_patches(plane, "b")[step]
     assert not thief.can_patch(path, body)
-    assert plane.get("/api/v1/nodes/b") == before
+    assert plane.api.request("GET", "/api/v1/nodes/b") == before
 
 
 def test_no_node_is_made_or_removed(thief):
@@ -368,7 +367,7 @@ def test_token_of_a_pod_that_is_gone(plane, token):
     """It ends with the agent's pod."""
     thief = Thief(plane, bound_token(plane, "c"))
     assert thief.ask("GET", "/api/v1/nodes/a")[0] == 200
-    plane.delete("/api/v1/namespaces/kube-system/pods", "warren-c")
+    plane.api.delete_at("/api/v1/namespaces/kube-system/pods", "warren-c")
     wait_for(lambda: thief.ask("GET", "/api/v1/nodes/a")[0] == 401, "the token to be refused")
 
 
@@ -405,6 +404,5 @@ def test_events_are_of_its_own_node(thief):
 
 def test_others_are_not_concerned(plane, thief):
     """The admission policy applies to the agents' account only: kubelets and administrators write as before."""
-    admin = Loader(plane)
-    assert admin.ask("PATCH", "/api/v1/nodes/b", {"metadata": {"labels": {"x": "y"}}}, kind=MERGE)[0] == 200
-    assert admin.ask("PATCH", f"{SECRETS}/other", {"metadata": {"labels": {"x": "y"}}}, kind=MERGE)[0] == 200
+    assert plane.api.ask("PATCH", "/api/v1/nodes/b", {"metadata": {"labels": {"x": "y"}}}, kind=MERGE)[0] == 200
+    assert plane.api.ask("PATCH", f"{SECRETS}/other", {"metadata": {"labels": {"x": "y"}}}, kind=MERGE)[0] == 200

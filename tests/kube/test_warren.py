@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kube import AGENTS, IMAGE, KUBE, NODES, agent_pids, agents_ready, is_ready, pod, rss_of_agents, service, wait_agents, wait_dns
+from control_plane import KUBE
+from kube_cluster import AGENTS, IMAGE, NODES, agent_pids, agents_ready, is_ready, pod, rss_of_agents, service, wait_agents, wait_dns
 from manifests import policy
 from netns import TIMEOUT, wait_for
-from talk import ask_all
+from whoami import ask_all
 
 PORTS = (("TCP", 8080), ("UDP", 5353))
 WHERE = {"near": "n1", "beside": "n1", "far": "n2", "afar": "n2"}

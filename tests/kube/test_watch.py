@@ -2,30 +2,22 @@
 """Lists and watches of a real API server, with the watch-list (1.34) and without it (1.33), through watchctl."""
 
 import base64
-import json
-import subprocess
 
 import pytest
 
-from control_plane import BIN, BUILD, TIMEOUT, ControlPlane, Watcher
-from netns import wait_for
+from agent_client import Watchctl
+from control_plane import ControlPlane
+from kube_client import MERGE
+from netns import TIMEOUT, wait_for
 
 PODS = "/api/v1/namespaces/d/pods"
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/d/networkpolicies"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def needs(request):
-    if not (BIN / "kube-apiserver").exists():
-        request.getfixturevalue("programs")
-    if not (BUILD / "tests/lib/watchctl").exists():
-        pytest.skip("there is no build/tests/lib/watchctl: make unit")
-
-
 @pytest.fixture(scope="module", params=["true", "false"], ids=["watch-list", "chunks"])
-def plane(request, needs):
-    with ControlPlane(f"--feature-gates=WatchList={request.param}") as plane:
-        plane.create("/api/v1/namespaces", namespace("d"))
+def plane(request, programs):
+    with ControlPlane("watch", API_FLAGS=f"--feature-gates=WatchList={request.param}") as plane:
+        plane.api.create_at("/api/v1/namespaces", namespace("d"))
         plane.watch_list = request.param == "true"
         yield plane
 
@@ -75,9 +67,14 @@ def rich_objects():
         "endpoints": endpoints, "ports": [{"name": "a", "port": 8080}, {"name": "", "protocol": "UDP", "port": 53}]}
 
 
-def printed_at_start(plane, *argv):
-    with Watcher(plane, *argv) as w:
-        first = w.until(lambda line: line == "synced", "synced")
+def watching(plane, kubeconfig="admin.conf"):
+    """As the agent of n1 follows the objects."""
+    return Watchctl(plane, f"kubeconfig={plane.pki}/{kubeconfig}", "node=n1")
+
+
+def printed_at_start(plane):
+    with watching(plane) as w:
+        w.until(lambda line: line == "synced", "synced")
         w.say("all")
         w.until(lambda line: "d/other" in line, "the other node's pod")
         return sorted(line for line in w.lines if line.startswith(("+", "!")))
@@ -85,37 +82,27 @@ def printed_at_start(plane, *argv):
 
 def test_json_and_protobuf_say_the_same(plane, monkeypatch):
     for path, o in rich_objects():
-        plane.create(path, o)
+        plane.api.create_at(path, o)
     status = {"status": {"phase": "Running", "podIP": "10.0.0.9", "podIPs": [{"ip": "10.0.0.9"}, {"ip": "fd00::9"}]}}
     for name in ("rich", "other"):
-        assert patch(plane, f"{PODS}/{name}/status", status)[0] == 200
+        plane.api.request("PATCH", f"{PODS}/{name}/status", status, MERGE)
     addresses = [{"type": "InternalIP", "address": "192.168.0.1"}, {"type": "InternalIP", "address": "fd10::1"}, {"type": "Hostname", "address": "n1"}]
-    assert patch(plane, "/api/v1/nodes/n1/status", {"status": {"addresses": addresses}})[0] == 200
-    binary = printed_at_start(plane, "node=n1")
+    plane.api.request("PATCH", "/api/v1/nodes/n1/status", {"status": {"addresses": addresses}}, MERGE)
+    binary = printed_at_start(plane)
     monkeypatch.setenv("WARREN_API_JSON", "1")
-    assert printed_at_start(plane, "node=n1") == binary
+    assert printed_at_start(plane) == binary
     text = "\n".join(binary)
     assert "!" not in text and "d/another" not in text
     for part in (
-        "+ Pod d/rich {app=rich} uid", "http:80/TCP side:81/UDP 10.0.0.9 fd00::9 on n1", "+ Node n1 10.244.1.0/24 fd44:1::/64 at 192.168.0.1 fd10::1 agent \"0.1.0 ok\"",
+        "+ Pod d/rich {app=rich} uid", "http:80/TCP side:81/UDP 10.0.0.9 fd00::9 on n1", "+ Node n1 10.244.1.0/24 fd44:1::/64 at 192.168.0.1 fd10::1 created ", " agent \"0.1.0 ok\"",
         "+ Namespace rich {empty=,kubernetes.io/metadata.name=rich,team=x}", "10.0.0.0/8 -10.1.0.0/16 -10.2.0.0/16", "TCP/80-90 TCP/http SCTP TCP ]",
         "affinity 77 local", "of rich: 10.0.0.1+serving+terminating@n1 10.0.0.2+ready+serving : ", "+ NetworkPolicy d/deny () ingress",
     ):
         assert part in text, text
 
 
-def patch(plane, path, body):
-    from control_plane import Loader
-
-    loader = Loader(plane)
-    loader.connect()
-    loader.connection.request("PATCH", path, json.dumps(body), {"Content-Type": "application/merge-patch+json"})
-    answer = loader.connection.getresponse()
-    return answer.status, answer.read()
-
-
 def test_watch_list_where_there_is_one(plane):
-    with Watcher(plane, "node=n1") as w:
+    with watching(plane) as w:
         w.until(lambda line: line == "synced", "synced")
         # After a list in chunks the watch has still to start.
         wait_for(lambda: all(watch["connected"] for watch in w.status()[0].values()), "all kinds to be followed")
@@ -127,27 +114,27 @@ def test_watch_list_where_there_is_one(plane):
 
 
 def test_which_pods(plane):
-    with Watcher(plane, "node=n1") as w:
+    with watching(plane) as w:
         w.until(lambda line: line == "synced", "synced")
-        plane.create(PODS, pod("here"), pod("host", hostNetwork=True), pod("there", node="n3"), pod("last"))
+        plane.api.create_at(PODS, pod("here"), pod("host", hostNetwork=True), pod("there", node="n3"), pod("last"))
         seen = w.until(lambda line: "+ Pod d/last" in line, "the pod of this node")
         assert not any("d/host" in line or "d/there" in line for line in seen)
         w.say("all")
         w.until(lambda line: "+ Pod d/there" in line, "the pod of another node")
-        assert patch(plane, f"{PODS}/here/status", {"status": {"phase": "Succeeded"}})[0] == 200
+        plane.api.request("PATCH", f"{PODS}/here/status", {"status": {"phase": "Succeeded"}}, MERGE)
         w.until(lambda line: line == "- Pod d/here", "that it has completed")
         w.say("own")
         w.until(lambda line: line == "- Pod d/there", "that it is not followed")
-        plane.delete(PODS, "here", "host", "there", "last")
+        plane.api.delete_at(PODS, "here", "host", "there", "last")
         w.until(lambda line: line == "- Pod d/last", "that it is gone")
 
 
 def test_300_made_and_deleted_at_once(plane):
     names = [f"p{i}" for i in range(300)]
-    with Watcher(plane, "node=n1") as w:
+    with watching(plane) as w:
         w.until(lambda line: line == "synced", "synced")
-        plane.create(POLICIES, *[policy(name) for name in names])
-        plane.delete(POLICIES, *names)
+        plane.api.create_at(POLICIES, *[policy(name) for name in names])
+        plane.api.delete_at(POLICIES, *names)
         left, seen = set(names), []
 
         def done(line):
@@ -162,13 +149,13 @@ def test_300_made_and_deleted_at_once(plane):
 
 def test_more_than_a_chunk(plane):
     names = [f"c{i}" for i in range(520)]
-    plane.create(POLICIES, *[policy(name) for name in names])
-    with Watcher(plane, "node=n1") as w:
+    plane.api.create_at(POLICIES, *[policy(name) for name in names])
+    with watching(plane) as w:
         seen = w.until(lambda line: line == "synced", "synced")
         assert len({line for line in seen if line.startswith("+ NetworkPolicy d/c")}) == 520
         watches, _ = w.status()
         assert watches["NetworkPolicies"]["lists"] == 1
-    plane.delete(POLICIES, *names)
+    plane.api.delete_at(POLICIES, *names)
 
 
 @pytest.mark.parametrize("encoding", ["protobuf", "json"])
@@ -176,43 +163,34 @@ def test_object_of_one_and_a_half_megabytes(plane, encoding, monkeypatch):
     if encoding == "json":
         monkeypatch.setenv("WARREN_API_JSON", "1")
     name = f"huge-{encoding}"
-    with Watcher(plane, "node=n1") as w:
+    with watching(plane) as w:
         w.until(lambda line: line == "synced", "synced")
         before = w.status()[1]
         container = {"name": "c", "image": "i", "args": ["x" * 1_400_000]}
-        plane.create(PODS, pod(name, containers=[container]))
+        plane.api.create_at(PODS, pod(name, containers=[container]))
         w.until(lambda line: f"+ Pod d/{name}" in line, "the pod")
         after = w.status()[1]
         assert after["rss_kb"] - before["rss_kb"] < 2000
         assert after["peak_kb"] - before["peak_kb"] < 10000
-        plane.delete(PODS, name)
+        plane.api.delete_at(PODS, name)
         w.until(lambda line: line == f"- Pod d/{name}", "that it is gone")
-
-
-def etcd(plane, path, **body):
-    done = subprocess.run(
-        ("nsenter", f"--net=/proc/{plane.pid}/ns/net", "curl", "-sS", "--fail", "--json", json.dumps(body), f"http://127.0.0.1:2379/v3/{path}"),
-        capture_output=True, text=True, timeout=TIMEOUT,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_away_compacted_and_back(plane):
     """What has changed meanwhile is reported, once, and nothing else is."""
-    plane.create("/api/v1/namespaces", namespace("gone"), namespace("stays"))
-    with Watcher(plane, "node=n1") as w:
+    plane.api.create_at("/api/v1/namespaces", namespace("gone"), namespace("stays"))
+    with watching(plane) as w:
         w.until(lambda line: line == "synced", "synced")
-        plane.stop()
+        plane.stop_api()
         titles = set(w.status()[0])
         w.until_printed([f"! {title}: " for title in titles])
         key = base64.b64encode(b"/registry/namespaces/gone").decode()
-        revision = int(etcd(plane, "kv/deleterange", key=key)["header"]["revision"])
-        etcd(plane, "kv/compaction", revision=str(revision), physical=True)
+        revision = int(plane.etcd("deleterange", key=key)["header"]["revision"])
+        plane.etcd("compaction", revision=str(revision), physical=True)
         before = len(w.lines)
-        plane.start()
+        plane.start_api()
         w.until(lambda line: line == "- Namespace gone", "that it is gone", 2 * TIMEOUT)
-        plane.create("/api/v1/namespaces", namespace("new"))
+        plane.api.create_at("/api/v1/namespaces", namespace("new"))
         w.until(lambda line: line.startswith("+ Namespace new "), "what is new", 2 * TIMEOUT)
         w.until_printed([f"ok {title}" for title in titles], before, 2 * TIMEOUT)
         changes = [line for line in w.lines[before:] if line.startswith(("+", "-"))]
@@ -222,7 +200,7 @@ def test_away_compacted_and_back(plane):
         watches, _ = w.status()
         assert watches["Namespaces"]["lists"] == 2
         assert all(watch["problem"] == "" and watch["connected"] for watch in watches.values()), watches
-    plane.delete("/api/v1/namespaces", "new", "stays")
+    plane.api.delete_at("/api/v1/namespaces", "new", "stays")
 
 
 def test_etcd_restored_from_a_backup(plane):
@@ -233,31 +211,26 @@ def test_etcd_restored_from_a_backup(plane):
     """
     if plane.watch_list:
         pytest.skip("with chunks only: it takes 5 minutes")
-    plane.create("/api/v1/namespaces", namespace("before"))
-    plane.backup()
+    plane.api.create_at("/api/v1/namespaces", namespace("before"))
+    plane.backup_etcd()
     names = [f"after{i}" for i in range(300)]
-    with Watcher(plane, "node=n1") as w:
+    with watching(plane) as w:
         w.until(lambda line: line == "synced", "synced")
-        plane.create("/api/v1/namespaces", *[namespace(name) for name in names])
+        plane.api.create_at("/api/v1/namespaces", *[namespace(name) for name in names])
         w.until_printed([f"+ Namespace {name} " for name in names])
-        plane.restore()
+        plane.restore_etcd()
         before = len(w.lines)
-        plane.create("/api/v1/namespaces", namespace("anew"))
+        plane.api.create_at("/api/v1/namespaces", namespace("anew"))
         w.until_printed(["+ Namespace anew ", *(f"- Namespace {name}" for name in names)], before, 2 * 130 + 20 + 2 * TIMEOUT)
         assert "- Namespace before" not in w.lines
-        plane.create("/api/v1/namespaces", namespace("more"))
+        plane.api.create_at("/api/v1/namespaces", namespace("more"))
         w.until(lambda line: line.startswith("+ Namespace more "), "what is new after that")
-    plane.delete("/api/v1/namespaces", "before", "anew", "more")
+    plane.api.delete_at("/api/v1/namespaces", "before", "anew", "more")
 
 
 def test_not_allowed(plane):
-    """A list that is forbidden is a problem by its name; nothing is synced before all is."""
-    with Watcher(plane, "node=n1", kubeconfig=unprivileged(plane)) as w:
+    """To a user that may not list pods. A list that is forbidden is a problem by its name; nothing is synced before all is."""
+    with watching(plane, "kube-proxy.conf") as w:
         seen = w.until(lambda line: line.startswith("! Pods of this node: "), "a problem")
         assert "403 Forbidden" in seen[-1] and 'User "system:kube-proxy" cannot' in seen[-1]
         assert w.status()[1]["synced"] == 0
-
-
-def unprivileged(plane):
-    """The kubeconfig of a user that may not list pods."""
-    return plane.pki / "kube-proxy.conf"

@@ -11,9 +11,9 @@ import threading
 
 import pytest
 
-from api import ApiError
-from apiserver import Authority
-from kube import pod
+from kube_client import ApiError
+from certificates import Authority
+from kube_cluster import pod
 from manifests import block, policy, port, sources
 from netns import wait_for
 

@@ -10,7 +10,9 @@ import time
 
 import pytest
 
-from apiserver import ApiServer, Authority, Client
+from agent_client import Apictl
+from certificates import Authority
+from fake_apiserver import ScriptedServer
 from lab import Lab
 from netns import TIMEOUT
 
@@ -37,7 +39,7 @@ def certificate(ca):
 
 @pytest.fixture
 def server(world, family, certificate):
-    with ApiServer(world, family, certificate) as server:
+    with ScriptedServer(world, family, certificate) as server:
         yield server
 
 
@@ -48,7 +50,7 @@ def url(server, family):
 
 @pytest.fixture
 def client(node, server, family, ca):
-    with Client(node, url(server, family), f"ca={ca.ca}") as client:
+    with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
         yield client
         client.quit()
 
@@ -123,7 +125,7 @@ def test_large_body(node, server, family, ca):
         peer.chunk(b"")
 
     server.answers["/x"] = large
-    with Client(node, url(server, family), f"ca={ca.ca}") as client:
+    with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
         before = client.get("/small")
         done = client.get("/x")
         assert (done["status"], done["bytes"], before["status"]) == (200, 100 << 20, 200)
@@ -280,7 +282,7 @@ def test_timers(client):
 def test_an_idle_client_is_not_woken(node, server, family, ca):
     """A watch without events costs no processor time."""
     server.answers["/x"] = lambda peer, request: (peer.stream(), peer.wait())
-    with Client(node, url(server, family), f"ca={ca.ca}") as client:
+    with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
         client.do("GET", "s", "/x?watch=1", "silence=60")
         server.seen()
         client.do("after", "t", 3000)
@@ -306,8 +308,8 @@ def undrop(host):
 def test_dead_connections_are_noticed(node, world, certificate, ca):
     """Without an RST and without a time limit: a stream without data, and a request without an acknowledgement."""
     families, port = (4, 6), 7443
-    servers = {f: ApiServer(world, f, certificate, port=port, address=Lab.WORLD[f]) for f in families}
-    clients = {f: Client(node, url(servers[f], f), f"ca={ca.ca}") for f in families}
+    servers = {f: ScriptedServer(world, f, certificate, port=port, address=Lab.WORLD[f]) for f in families}
+    clients = {f: Apictl(node, url(servers[f], f), f"ca={ca.ca}") for f in families}
     for f in families:
         servers[f].answers["/x"] = lambda peer, request: (peer.stream(), peer.wait())
         clients[f].do("GET", "idle", "/x?watch=1")
@@ -335,10 +337,10 @@ def test_dead_connections_are_noticed(node, world, certificate, ca):
 
 def test_the_next_server_is_tried(node, world, server, family, certificate, ca):
     """One that refuses, one that is silent, one that replies: all calls reach the last within the time of one attempt."""
-    with ApiServer(world, family, certificate) as silent:
+    with ScriptedServer(world, family, certificate) as silent:
         drop(world, silent.port)
         try:
-            with Client(node, url(1, family), url(silent, family), url(server, family), f"ca={ca.ca}") as client:
+            with Apictl(node, url(1, family), url(silent, family), url(server, family), f"ca={ca.ca}") as client:
                 start = time.monotonic()
                 for i in range(7):
                     client.do("GET", i, "/x")
@@ -353,9 +355,9 @@ def test_the_next_server_is_tried(node, world, server, family, certificate, ca):
 
 
 def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, server, family, certificate, ca):
-    with ApiServer(world, family, certificate) as first:
+    with ScriptedServer(world, family, certificate) as first:
         port = first.port
-        with Client(node, url(first, family), url(server, family), f"ca={ca.ca}") as client:
+        with Apictl(node, url(first, family), url(server, family), f"ca={ca.ca}") as client:
             assert client.get("/x")["server"] == url(first, family)[7:]
             first.close()
             wait = client.get("/x")
@@ -363,7 +365,7 @@ def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, ser
             if wait["status"] == 0:
                 wait = client.get("/x")
             assert (wait["status"], wait["server"]) == (200, url(server, family)[7:])
-            with ApiServer(world, family, certificate, port=port):
+            with ScriptedServer(world, family, certificate, port=port):
                 server.close()
                 client.get("/x")
                 assert client.get("/x")["server"] == url(port, family)[7:]
@@ -377,7 +379,7 @@ def test_a_faulty_server_is_replaced(node, world, server, family, certificate, c
     """It accepts connections, and is silent or replies with errors only: a server that starts gets time, one that stays
     so is given up.
     """
-    with ApiServer(world, family, certificate) as ill, Client(node, url(ill, family), url(server, family), f"ca={ca.ca}") as client:
+    with ScriptedServer(world, family, certificate) as ill, Apictl(node, url(ill, family), url(server, family), f"ca={ca.ca}") as client:
         ill.answers["/x"] = lambda peer, request: peer.answer(b"", "503 Service Unavailable")
         start = time.monotonic()
         for i in range(200):
@@ -397,7 +399,7 @@ def test_a_faulty_server_is_replaced(node, world, server, family, certificate, c
 
 def test_other_servers_while_calls_run(node, world, server, family, certificate, ca):
     server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
-    with ApiServer(world, family, certificate) as other, Client(node, url(server, family), f"ca={ca.ca}") as client:
+    with ScriptedServer(world, family, certificate) as other, Apictl(node, url(server, family), f"ca={ca.ca}") as client:
         client.do("GET", "s", "/x", "text", "silence=3")
         assert client.data("s") == "begin"
         client.do("servers", url(other, family)[7:])
@@ -430,8 +432,8 @@ def impostors(ca, tmp_path_factory):
 def test_impostors_get_no_request(node, world, family, ca, impostors, tmp_path, what, name):
     token = tmp_path / "token"
     token.write_text("secret")
-    with ApiServer(world, family, impostors[what]) as server:
-        with Client(node, url(server, family) + name, f"ca={ca.ca}", f"token={token}") as client:
+    with ScriptedServer(world, family, impostors[what]) as server:
+        with Apictl(node, url(server, family) + name, f"ca={ca.ca}", f"token={token}") as client:
             done = client.get("/x")
             assert done["status"] == 0 and done["errno"] != 0
             if what != "no TLS":
@@ -444,9 +446,9 @@ def test_impostors_get_no_request(node, world, family, ca, impostors, tmp_path, 
 def test_by_another_name(node, world, family, ca):
     """A server whose certificate has no address: the Service's name is verified, and sent to it, too (SNI)."""
     names = []
-    with ApiServer(world, family, ca.sign("service", "DNS:kubernetes.default.svc")) as server:
+    with ScriptedServer(world, family, ca.sign("service", "DNS:kubernetes.default.svc")) as server:
         server.context.sni_callback = lambda sock, name, context: names.append(name)
-        with Client(node, url(server, family), url(server, family) + ",kubernetes.default.svc", f"ca={ca.ca}") as client:
+        with Apictl(node, url(server, family), url(server, family) + ",kubernetes.default.svc", f"ca={ca.ca}") as client:
             assert client.get("/x")["status"] == 200
             client.quit()
     assert names[-1] == "kubernetes.default.svc"
@@ -461,14 +463,14 @@ def test_only_the_given_ca_is_trusted(node, world, family, impostors, ca):
         store.mkdir()
         (store / "other.pem").write_bytes((certificate.parent / "ca.crt").read_bytes())
         subprocess.run(["openssl", "rehash", store], check=True, capture_output=True)
-    with ApiServer(world, family, impostors["another CA"]) as server:
+    with ScriptedServer(world, family, impostors["another CA"]) as server:
         node.run("mount", "--bind", store, "/etc/ssl/certs")
         try:
-            with Client(node, url(server, family)) as client:
+            with Apictl(node, url(server, family)) as client:
                 # The system's bundle, one file, is not there either: its directory is what is trusted.
                 assert client.get("/x")["errno"] != 0
                 client.quit()
-            with Client(node, url(server, family), f"ca={ca.ca}") as client:
+            with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
                 assert client.get("/x")["errno"] == 129
                 client.quit()
         finally:
@@ -478,11 +480,11 @@ def test_only_the_given_ca_is_trusted(node, world, family, impostors, ca):
 
 def test_client_certificates(node, world, family, ca, certificate):
     own, key = ca.sign("agent")
-    with ApiServer(world, family, certificate, client_ca=ca.ca) as server:
-        with Client(node, url(server, family), f"ca={ca.ca}", f"cert={own}", f"key={key}") as client:
+    with ScriptedServer(world, family, certificate, client_ca=ca.ca) as server:
+        with Apictl(node, url(server, family), f"ca={ca.ca}", f"cert={own}", f"key={key}") as client:
             assert client.get("/x")["status"] == 200
             client.quit()
-        with Client(node, url(server, family), f"ca={ca.ca}") as client:
+        with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
             assert client.get("/x")["status"] == 0
             client.quit()
 
@@ -509,7 +511,7 @@ def account(tmp_path):
 
 
 def test_token_is_read_again(node, server, family, ca, account):
-    with Client(node, url(server, family), f"ca={ca.ca}", f"token={account.token}") as client:
+    with Apictl(node, url(server, family), f"ca={ca.ca}", f"token={account.token}") as client:
         for token in ("first", "second"):
             if token == "second":
                 account("second")
@@ -530,7 +532,7 @@ def test_token_that_is_not_accepted_is_read_again_whatever_its_file_looks_like(n
         peer.answer(status="200 OK" if request.headers["authorization"] == "Bearer right" else "401 Unauthorized")
 
     server.answers["/x"] = check
-    with Client(node, url(server, family), f"ca={ca.ca}", f"token={token}") as client:
+    with Apictl(node, url(server, family), f"ca={ca.ca}", f"token={token}") as client:
         assert client.get("/y")["status"] == 200
         token.write_text("right")
         os.utime(token, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -543,7 +545,7 @@ def test_token_that_is_not_accepted_is_read_again_whatever_its_file_looks_like(n
 @pytest.mark.parametrize("token", ["", "two\r\nX-Header: lines", "a b", "x" * 40000])
 def test_what_is_no_token_is_not_sent(node, server, family, ca, tmp_path, token):
     (tmp_path / "token").write_bytes(token.encode())
-    with Client(node, url(server, family), f"ca={ca.ca}", f"token={tmp_path / 'token'}") as client:
+    with Apictl(node, url(server, family), f"ca={ca.ca}", f"token={tmp_path / 'token'}") as client:
         done = client.get("/x")
         assert done["status"] == 0 and str(tmp_path / "token") in done["error"]
         client.quit()
@@ -551,10 +553,10 @@ def test_what_is_no_token_is_not_sent(node, server, family, ca, tmp_path, token)
 
 
 def test_proxies_of_the_environment_are_not_used(node, world, server, family, ca):
-    with ApiServer(world, family) as proxy:
+    with ScriptedServer(world, family) as proxy:
         env = dict.fromkeys(("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", "http_proxy"),
                             url(proxy, family).replace("server=https", "http"))
-        with Client(node, url(server, family), f"ca={ca.ca}", env=env) as client:
+        with Apictl(node, url(server, family), f"ca={ca.ca}", env=env) as client:
             assert client.get("/x")["status"] == 200
             client.quit()
         assert proxy.connections == 0
@@ -590,7 +592,7 @@ def test_calls_are_started_from_within_callbacks(client, server):
 @pytest.mark.parametrize("when", ["close", "end-close"])
 def test_all_ends_from_within_a_callback(node, server, family, ca, when):
     server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
-    with Client(node, url(server, family), f"ca={ca.ca}") as client:
+    with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
         for i in range(3):
             client.do("GET", i, "/x", "text")
             assert client.data(str(i)) == "begin"

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import datapath
 from datapath import Figure, Mode, Suite
-from kube import NODES, made_space, pod
+from kube_cluster import NODES, made_space, pod
 from lab import BUILD
 from manifests import pods as with_labels
 from manifests import policy, port, sources, targets
 from networks import SLOW
 from nodes import SYSCTLS, run, write_sysctls
 from netns import wait_for
-from stream import NewFlows, label_times, policy_times
+from policy_latency import NewFlows, label_times, policy_times
 
 PORT = 5001  # of `load`
 BASELINE = "direct"

@@ -9,7 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from kube import HERE, NODES, agent_pids, replace_agent
+from control_plane import HERE
+from kube_cluster import NODES, agent_pids, replace_agent
 from lab import BUILD, REPO
 from netns import wait_for
 

@@ -24,7 +24,7 @@ import goals  # noqa: E402
 import measure  # noqa: E402
 import report  # noqa: E402
 from goals import Goal  # noqa: E402
-from kube import Kubernetes, made_space  # noqa: E402
+from kube_cluster import Kubernetes, made_space  # noqa: E402
 from lab import BUILD  # noqa: E402
 from networks import NETWORKS  # noqa: E402
 from nodes import BenchError  # noqa: E402

@@ -1,18 +1,142 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A small API server: lists, watches and patches of a test's objects, and a record of all requests."""
+"""In place of an API server: one that fails on request, as no real one does, and one that serves a test's objects."""
 
 import base64
+import contextlib
 import json
 import queue
+import socket
+import ssl
+import struct
 import threading
 from urllib.parse import parse_qs
 
-from apiserver import ApiServer
+from netns import TIMEOUT
 
 NODES, PODS, POLICIES = "/api/v1/nodes", "/api/v1/pods", "/apis/networking.k8s.io/v1/networkpolicies"
 LISTS = (NODES, PODS, POLICIES, "/api/v1/namespaces", "/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices")
 SECRET = "/api/v1/namespaces/kube-system/secrets/warren-identity"
 INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
+
+
+class Request:
+    def __init__(self, head, body):
+        lines = head.decode("latin-1").split("\r\n")
+        self.method, self.path, _ = lines[0].split(" ")
+        self.headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
+        self.body = body
+
+
+class Peer:
+    """A connection, from the server's side."""
+
+    def __init__(self, sock):
+        self.sock, self.buffer = sock, b""
+
+    def request(self):
+        """The next request; None: the connection is closed."""
+        while b"\r\n\r\n" not in self.buffer:
+            data = self.sock.recv(65536)
+            if not data:
+                return None
+            self.buffer += data
+        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+        request = Request(head, b"")
+        left = int(request.headers.get("content-length", 0))
+        while len(self.buffer) < left:
+            self.buffer += self.sock.recv(65536)
+        request.body, self.buffer = self.buffer[:left], self.buffer[left:]
+        return request
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def answer(self, body=b"", status="200 OK", **headers):
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
+        lines += [f"{k.replace('_', '-')}: {v}" for k, v in headers.items()]
+        self.send("\r\n".join([*lines, "", ""]).encode() + body)
+
+    def stream(self):
+        self.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    def chunk(self, data):
+        self.send(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def reset(self):
+        """Ends by an RST, without a TLS alert."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def wait(self):
+        """Until the other end has closed."""
+        with contextlib.suppress(OSError):
+            while self.sock.recv(65536):
+                pass
+
+
+class ScriptedServer:
+    """Fails as no real one does on request. `answers`: {path without its query: function of (Peer, Request)}; with certificate None it speaks no TLS."""
+
+    def __init__(self, netns, family, certificate=None, client_ca=None, port=0, address=None):
+        self.listener = netns.tcp_listen(family, port, address)
+        self.listener.settimeout(None)
+        self.port = self.listener.getsockname()[1]
+        self.context, self.answers, self.requests, self.connections = None, {}, queue.Queue(), 0
+        self.open = set()
+        if certificate:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(*certificate)
+        if client_ca:
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            self.context.load_verify_locations(client_ca)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self.listener.accept()
+                sock.settimeout(None)
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock):
+        self.open.add(sock)
+        with contextlib.suppress(OSError):
+            if self.context:
+                self.open.discard(sock)
+                sock = self.context.wrap_socket(sock, server_side=True)
+                self.open.add(sock)
+            else:
+                sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            peer = Peer(sock)
+            while request := peer.request():
+                self.requests.put(request)
+                self.answers.get(request.path.partition("?")[0], self.fallback)(peer, request)
+        self.open.discard(sock)
+        sock.close()
+
+    @staticmethod
+    def fallback(peer, request):
+        peer.answer(b"yes")
+
+    def seen(self):
+        """The next request that came in."""
+        return self.requests.get(timeout=TIMEOUT)
+
+    def close(self):
+        """With all its connections."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for sock in list(self.open):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 def kubeconfig(authority, url):
@@ -39,8 +163,8 @@ def merged(old, patch):
     return new
 
 
-class KubeApi(ApiServer):
-    """`watch_list` False: as servers without sendInitialEvents. `asked`: (method, path, query) of every request."""
+class FakeApiServer(ScriptedServer):
+    """Lists, watches and patches of a test's objects, and a record of all requests. `watch_list` False: as servers without sendInitialEvents. `asked`: (method, path, query) of every request."""
 
     def __init__(self, *args, watch_list=True, **kwargs):
         self.lock, self.version, self.watch_list = threading.RLock(), 100, watch_list

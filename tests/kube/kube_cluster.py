@@ -6,66 +6,30 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 from agent import Agent
-from api import POD_TIMEOUT, Api
+from control_plane import HERE, ControlPlane, ProcessNetns
+from kube_client import POD_TIMEOUT
 from lab import BUILD, Node
-from netns import Netns
 
-HERE = Path(__file__).resolve().parent
 NODES = ("n1", "n2")
 IMAGE = "warren.example/busybox:1"
-KUBE = Path(os.environ.get("KUBE", HERE.parents[1] / "build/kube"))
 
 
-class Kubernetes:
-    """A cluster that ends with its block, whatever becomes of the test."""
+class Kubernetes(ControlPlane):
+    """With nodes."""
+
+    nodes = len(NODES)
 
     def __init__(self, name, **settings):
-        self.name = f"{name}-{os.getpid()}"
-        self.env = {**os.environ, "NAME": self.name, "WARREN_BUILD": str(BUILD), "KUBE": str(KUBE), **settings}
-        self.holder = subprocess.Popen(
-            [HERE / "cluster", "hold"], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-        )
-        self.said, self.machines, self.world, self.api = [], {}, None, None
-        for line in self.holder.stdout:
-            if line == "ready\n":
-                break
-            self.said.append(line)
-        else:
-            self.close()
-            raise RuntimeError("no cluster: " + "".join(self.said))
-        self.world = ProcessNetns(None, self.holder.pid)
-        self.home = Path(f"/proc/{self.holder.pid}/root/run/kube")
-        self.api = Api(self.world, self.home / "pki")
+        self.machines = {}
+        super().__init__(name, **settings)
 
     def close(self):
-        for opened in (*self.machines.values(), self.world, self.api):
-            if opened:
-                opened.close()
-        self.holder.kill()
-        self.holder.wait()
-        self.holder.stdout.close()
-        self._run("down")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def _run(self, *argv, stdin=None, check=True, timeout=180):
-        done = subprocess.run(
-            [HERE / "cluster", *argv], env=self.env, input=stdin, capture_output=True, text=True, timeout=timeout
-        )
-        if check:
-            assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
-        return done
-
-    def kubectl(self, *argv, **options):
-        return self._run("kubectl", *argv, **options)
+        for machine in self.machines.values():
+            machine.close()
+        super().close()
 
     def get(self, *argv):
         """The object, or the items of a list."""
@@ -75,12 +39,9 @@ class Kubernetes:
     def apply(self, *objects):
         self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
-    def node(self, name, *argv, check=True, **options):
-        return self._run("exec", name, *argv, check=check, **options)
-
     def holder_shell(self, script):
         """Runs it where the bridge between the nodes is, and the names of network namespaces are."""
-        return self._run("exec", stdin=f"set -e\n{script}")
+        return self.run("exec", stdin=f"set -e\n{script}")
 
     def inside(self, pod, *argv, check=True, namespace="default"):
         return self.kubectl("exec", "-n", namespace, pod, "--", *argv, check=check)
@@ -105,7 +66,7 @@ class Kubernetes:
         """Switches a node on or off."""
         if name in self.machines:
             self.machines.pop(name).close()
-        self._run("node", name, what)
+        self.run("node", name, what)
 
     def netns(self, pod):
         """Of a pod (its object)."""
@@ -124,14 +85,6 @@ class Kubernetes:
 def is_ready(item):
     conditions = {c["type"]: c["status"] for c in item.get("status", {}).get("conditions", [])}
     return conditions.get("Ready") == "True" and "deletionTimestamp" not in item["metadata"]
-
-
-class ProcessNetns(Netns):
-    """That of a process. `node`: where commands in it run."""
-
-    def __init__(self, node, pid):
-        self.node = node
-        self.fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def processes(part):

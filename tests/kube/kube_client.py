@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The API of a cluster without kubectl, whose start takes longer than most of the events that tests wait for."""
+"""A client of the API server. (kubectl's start takes longer than most of the events that tests wait for.)"""
 
+import concurrent.futures
 import contextlib
 import http.client
 import json
 import socket
 import ssl
+import threading
 import time
 
 from netns import TIMEOUT
@@ -51,12 +53,20 @@ class _Connection(http.client.HTTPSConnection):
         self.sock = self.tls.wrap_socket(sock, server_hostname=self.host)
 
 
-class Api:
-    def __init__(self, netns, pki, address="10.10.0.10"):
-        self.netns, self.address = netns, address
+class KubeClient:
+    """The administrator, or who has that token."""
+
+    def __init__(self, netns, pki, token=None, address="10.10.0.10"):
+        self.netns, self.pki, self.token, self.address = netns, pki, token, address
         self.context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-        self.context.load_cert_chain(str(pki / "admin.crt"), str(pki / "admin.key"))
+        if not token:
+            self.context.load_cert_chain(str(pki / "admin.crt"), str(pki / "admin.key"))
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.connection = None
+
+    def other(self, token=None):
+        """Another one, with a connection of its own."""
+        return KubeClient(self.netns, self.pki, token, self.address)
 
     def _connect(self, timeout=TIMEOUT):
         return _Connection(self.netns, self.address, self.context, timeout)
@@ -71,22 +81,48 @@ class Api:
     def path_of(cls, item):
         return cls.path(item["kind"], item["metadata"]["name"], item["metadata"].get("namespace", "default"))
 
-    def request(self, method, path, body=None, kind="application/json"):
+    def ask(self, method, path, body=None, kind="application/json"):
+        """(status, text), whatever it is."""
         body = None if body is None else json.dumps(body)
         for again in (True, False):
             self.connection = self.connection or self._connect()
             try:
-                self.connection.request(method, path, body, {"Content-Type": kind} if body else {})
+                self.connection.request(method, path, body, {**self.headers, **({"Content-Type": kind} if body else {})})
                 response = self.connection.getresponse()
-                text = response.read().decode()
-                break
+                return response.status, response.read().decode()
             except (OSError, http.client.HTTPException):
                 self.close()  # a connection that the server has closed meanwhile
                 if not again:
                     raise
-        if response.status >= 300:
-            raise ApiError(response.status, text)
+
+    def request(self, method, path, body=None, kind="application/json"):
+        """The object in the reply."""
+        status, text = self.ask(method, path, body, kind)
+        if status >= 300:
+            raise ApiError(status, text)
         return json.loads(text)
+
+    def request_all(self, requests, connections=8):
+        """Many (arguments of request()), by several connections at once."""
+        own, clients = threading.local(), []
+
+        def request(arguments):
+            if not hasattr(own, "client"):
+                own.client = self.other(self.token)
+                clients.append(own.client)
+            own.client.request(*arguments)
+
+        with concurrent.futures.ThreadPoolExecutor(min(connections, len(requests))) as pool:
+            list(pool.map(request, requests))
+        for client in clients:
+            client.close()
+
+    def create_at(self, path, *items):
+        """Objects as they are at a path, without kinds of their own."""
+        self.request_all([("POST", path, item) for item in items])
+
+    def delete_at(self, path, *names):
+        self.request_all([("DELETE", f"{path}/{name}?gracePeriodSeconds=0") for name in names])
 
     def close(self):
         if self.connection:
@@ -161,7 +197,7 @@ class Api:
     def _events(self, path, timeout):
         connection = self._connect(timeout)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=self.headers)
             response = connection.getresponse()
             while line := response.readline():
                 yield json.loads(line)

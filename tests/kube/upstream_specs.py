@@ -9,7 +9,9 @@ import subprocess
 
 import pytest
 
-from kube import BUILD, KUBE, NODES
+from control_plane import KUBE
+from kube_cluster import NODES
+from lab import BUILD
 
 PROGRAM = KUBE / "bin/e2e.test"
 FOCUS = os.environ.get("WARREN_SPECS", "")  # a regular expression: only these

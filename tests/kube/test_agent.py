@@ -2,6 +2,7 @@
 """The agent in Kubernetes, by itself: run in the nodes' namespaces as it was built, without image and manifest."""
 
 import base64
+import contextlib
 import json
 import re
 import shutil
@@ -215,11 +216,20 @@ def test_the_directory_of_configurations_is_made_again(cluster, restarted_runtim
     wait_for(lambda: cluster.node("n1", "test", "-e", CONFLIST, check=False).returncode == 0, "conflist back in the last one")
 
 
-def test_another_configuration_comes_first(cluster):
+@contextlib.contextmanager
+def another_configuration(cluster):
+    """On n1 meanwhile, before the agent's: the node is not Ready."""
     cluster.node("n1", "sh", "-c", "echo '{\"name\": \"x\", \"plugins\": []}' >/etc/cni/net.d/00-other.conflist")
-    wait_for(lambda: any("00-other.conflist comes before" in text for text in cluster.wrong("n1")), "red status")
-    cluster.kubectl("wait", "--for=create", "event", "--field-selector=reason=ConflictingNetworkConfiguration", "--timeout=10s")
-    cluster.node("n1", "rm", "/etc/cni/net.d/00-other.conflist")
+    try:
+        yield
+    finally:
+        cluster.node("n1", "rm", "/etc/cni/net.d/00-other.conflist")
+
+
+def test_another_configuration_comes_first(cluster):
+    with another_configuration(cluster):
+        wait_for(lambda: any("00-other.conflist sorts before" in text for text in cluster.wrong("n1")), "red status")
+        cluster.kubectl("wait", "--for=create", "event", "--field-selector=reason=ConflictingNetworkConfiguration", "--timeout=10s")
     wait_for(lambda: cluster.wrong("n1") == [], "green status")
 
 
@@ -237,10 +247,9 @@ def test_agents_say_how_they_are(cluster):
     for node in NODES:
         wait_for(lambda: said(node) == dict.fromkeys(NODES, well), "all to be well")
     before = cluster.get("node", "n2")["metadata"]["annotations"]["warren.dev/agent"]
-    cluster.node("n1", "sh", "-c", "echo '{\"name\": \"x\", \"plugins\": []}' >/etc/cni/net.d/00-other.conflist")
-    wait_for(lambda: said("n2") == {"n1": f"{version} 1 wrong since", "n2": well}, "something wrong")
-    assert "agents that report problems: 1" in cluster.warren("n2", "status", "--cluster", check=False).stdout
-    cluster.node("n1", "rm", "/etc/cni/net.d/00-other.conflist")
+    with another_configuration(cluster):
+        wait_for(lambda: said("n2") == {"n1": f"{version} 1 wrong since", "n2": well}, "something wrong")
+        assert "agents that report problems: 1" in cluster.warren("n2", "status", "--cluster", check=False).stdout
     wait_for(lambda: said("n2") == dict.fromkeys(NODES, well), "all to be well again")
     # An agent writes nothing if nothing has changed, not even after a restart.
     cluster.stop("n2", "KILL")

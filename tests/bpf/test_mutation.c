@@ -3,13 +3,10 @@
  * A million damaged packets each (fewer on a slow machine) through from_pod and to_pod, against a model of what may pass: a second
  * reading of the headers, by offsets in bytes, and a naive evaluator of a policy for both pods. What the model forbids
  * never passes, what it requires passes, and passed packets come out as they went in, but for what forwarding changes.
- *
- * The seed is drawn, and printed; WARREN_SEED repeats a run.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "bytes.h"
 #include "damage.h"
@@ -194,7 +191,6 @@ static bool is_who(const uint8_t *address, enum who who, bool v6)
 /* --- from_pod --- */
 
 static struct {
-	uint64_t seed;
 	unsigned passed, demanded;
 	struct frame corpus[CORPUS];
 	size_t count;
@@ -205,7 +201,7 @@ static void fail_with(const struct frame *f, const char *what)
 {
 	for (size_t i = 0; i < f->len; i++)
 		fprintf(stderr, "%02x", f->data[i]);
-	fail_msg("\n%s (WARREN_SEED=%llu)", what, (unsigned long long)mutation.seed);
+	fail_msg("\n%s", what);
 }
 
 static bool differs(const void *a, const void *b, size_t size)
@@ -364,17 +360,6 @@ static void corpus_fill(enum program program)
 	}
 }
 
-static uint64_t seed_draw(void)
-{
-	const char *given = getenv("WARREN_SEED");
-	uint64_t seed = 0;
-
-	if (given)
-		return strtoull(given, NULL, 0) ?: 1;
-	assert_int_equal(getrandom(&seed, sizeof(seed), 0), sizeof(seed));
-	return (seed & 0xffffffff) | 1;
-}
-
 /* `host`: to_pod gets packets of the host itself, which skip A's policy; else packets of others. */
 static void mutate(enum program program, unsigned packets, bool host)
 {
@@ -382,10 +367,8 @@ static void mutate(enum program program, unsigned packets, bool host)
 	const double until = random_until();
 	unsigned n;
 
-	mutation.seed = seed_draw();
 	mutation.passed = mutation.demanded = 0;
-	print_message("%s: WARREN_SEED=%llu\n", program_name(program), (unsigned long long)mutation.seed);
-	random_seed(mutation.seed);
+	random_start((uint64_t)program * 2 + host);
 	corpus_fill(program);
 	node_reset(0, false);
 	policy_install(false);

@@ -117,7 +117,7 @@ static void damage_table(enum program program)
 
 	/* Packets of `before` are counted too, so only rows without them are checked. */
 	memset(&tally, 0, sizeof(tally));
-	random_seed(0x5752 + program);
+	random_start(program);
 	tally.until = seconds_now() + SECONDS / 2;
 	metrics_read(before);
 	while (row_next(&c))

@@ -321,7 +321,7 @@ static void fuzz(unsigned state, double until)
 	size_t count = 0;
 
 	memset(&tally, 0, sizeof(tally));
-	random_seed(0x5752);
+	random_start(keyed);
 	cluster_reset(state, false, false);
 	while (row_next(&c) && count < MAX)
 		if (c.row->state == state && !c.row->family && !c.row->outer)

@@ -408,7 +408,7 @@ static void mutations(bool keyed)
 		tunnel_state_keyed(true, true);
 	else
 		tunnel_state(true);
-	random_seed(1);
+	random_start(keyed);
 	for (long i = 0; i < count; i++) {
 		const struct tunnel_fields fields = {
 			.outer6 = random_below(2),

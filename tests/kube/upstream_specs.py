@@ -13,7 +13,12 @@ from control_plane import KUBE
 from kube_cluster import NODES
 from lab import BUILD
 
+<<<<<<< HEAD
 PROGRAM = KUBE / "bin/e2e.test"
+=======
+PROGRAM = K8S / "bin/e2e.test"
+SEED = os.environ.get("WARREN_SEED")  # of the order of the specs
+>>>>>>> bdafa07 (tests: seeds are drawn, printed and replayable)
 FOCUS = os.environ.get("WARREN_SPECS", "")  # a regular expression: only these
 PROCESSES = os.environ.get("WARREN_SPECS_PROCESSES", str(2 * os.cpu_count()))
 SECONDS = 1800
@@ -52,7 +57,7 @@ class Specs:
 
     def run(self, cluster, processes=PROCESSES):
         """{name: its result}"""
-        options = (f"--procs={processes}", f"--timeout={SECONDS}s", "--keep-going")
+        options = [f"--procs={processes}", f"--timeout={SECONDS}s", "--keep-going", *([f"--seed={SEED}"] if SEED else [])]
         done = cluster.node(
             "cp", *self._ginkgo("report.json", *options), "--kubeconfig=/run/kube/pki/admin.conf", f"--kubectl-path={KUBE}/bin/kubectl",
             check=False, timeout=SECONDS + 60,

@@ -12,11 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include <cmocka.h>
 
+#include "../lib/seed.h"
 #include "check.h"
 #include "policy.h"
 
@@ -269,7 +269,8 @@ static void compile(struct policy *p, unsigned long seed, const char *what, stru
 	worst->ms = ms > worst->ms ? ms : worst->ms;
 	worst->mb = mb > worst->mb ? mb : worst->mb;
 	if (ms > COMPILE_MS || mb > PEAK_MB)
-		fail_msg("seed %lu, %s: %.0f ms, %.1f MB", seed, what, ms, mb);
+		fail_msg("%s: %.0f ms, %.1f MB; WARREN_SEED=%lu WARREN_BOMBS=1 %s repeats it", what, ms, mb, seed,
+			 program_invocation_name);
 	assert_int_equal(policy_each_policy(p, look_at, &others), 0);
 	assert_int_equal(others, 1);
 }
@@ -567,14 +568,11 @@ void a_selector_of_too_much_selects_all(void **state)
 
 void large_policies_cost_little(void **state)
 {
-	const char *seed_text = getenv("WARREN_SEED"), *count_text = getenv("WARREN_BOMBS");
-	unsigned long first = seed_text ? strtoul(seed_text, NULL, 0) : 0, count = count_text ? strtoul(count_text, NULL, 0) : 40;
+	const char *count_text = getenv("WARREN_BOMBS");
+	unsigned long first = seed_of_run(), count = count_text ? strtoul(count_text, NULL, 0) : 40;
 	struct worst worst = { 0 };
 	size_t refused = 0;
 
-	if (!seed_text)
-		assert_int_equal(getrandom(&first, 3, 0), 3);
-	printf("from seed %lu\n", first);
 	for (unsigned long seed = first; seed < first + count; seed++)
 		try_seed(seed, &worst, &refused);
 	printf("%lu clusters, %zu policies and sets of them refused, at worst %.0f ms and %.1f MB\n", count, refused, worst.ms,

@@ -2,8 +2,8 @@
 /*
  * Compares the policy compiler with an evaluator written from the specification, on random clusters.
  *
- * WARREN_CLUSTERS: number of clusters (20000); WARREN_SEED: seed of the first one (1). WARREN_SEED=N WARREN_CLUSTERS=1
- * repeats a failure with seed N.
+ * WARREN_CLUSTERS: number of clusters (20000); WARREN_SEED: seed of the first one (drawn, and printed).
+ * WARREN_SEED=N WARREN_CLUSTERS=1 repeats a failure with seed N alone.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/seed.h"
 #include "bench.h"
 #include "bombs.h"
 #include "check.h"
@@ -71,7 +72,7 @@ static void shrink(struct cluster *c, unsigned long seed)
 
 static void verdicts_are_those_of_the_specification(void **state)
 {
-	unsigned long first = from_environment("WARREN_SEED", 1), count = from_environment("WARREN_CLUSTERS", 20000);
+	unsigned long first = seed_of_run(), count = from_environment("WARREN_CLUSTERS", 20000);
 
 	check_count = 0;
 	for (unsigned long seed = first; seed < first + count; seed++) {
@@ -83,7 +84,8 @@ static void verdicts_are_those_of_the_specification(void **state)
 			shrink(&c, seed);
 			printf("seed %lu, the simplest cluster that fails:\n", seed);
 			cluster_print(&c);
-			fail_msg("seed %lu: %s", seed, try_cluster(&c, seed));
+			fail_msg("%s; WARREN_SEED=%lu WARREN_CLUSTERS=1 %s repeats it", try_cluster(&c, seed), seed,
+				 program_invocation_name);
 		}
 		cluster_free(&c);
 	}
@@ -147,7 +149,7 @@ static const char *try_history(unsigned long seed, unsigned edits, bool verbose)
 
 static void incremental_is_full(void **state)
 {
-	unsigned long first = from_environment("WARREN_SEED", 1);
+	unsigned long first = seed_of_run();
 	unsigned long count = (from_environment("WARREN_CLUSTERS", 20000) + EDITS - 1) / EDITS;
 
 	check_count = 0;
@@ -159,7 +161,8 @@ static void incremental_is_full(void **state)
 		while (!try_history(seed, edits, false))
 			edits++;
 		printf("seed %lu fails after %u edits:\n", seed, edits);
-		fail_msg("seed %lu: %s", seed, try_history(seed, edits, true));
+		fail_msg("%s; WARREN_SEED=%lu WARREN_CLUSTERS=1 %s repeats it", try_history(seed, edits, true), seed,
+			 program_invocation_name);
 	}
 	printf("%lu histories of %d edits from seed %lu, %lu verdicts\n", count, EDITS, first, check_count);
 }
@@ -214,9 +217,10 @@ static void check_short(const struct cluster *c, const struct tables *t)
 
 static void collisions_fail_closed(void **state)
 {
+	unsigned long first = seed_of_run();
 	size_t collisions = 0;
 
-	for (unsigned long seed = 1; seed <= 500; seed++) {
+	for (unsigned long seed = first; seed < first + 500; seed++) {
 		struct random r = random_of(seed);
 		struct policy_changes changes;
 		struct policy_counts counts;

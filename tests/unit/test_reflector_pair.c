@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "../lib/seed.h"
 #include "fake_api.h"
 #include "reflector.h"
 
@@ -308,7 +309,7 @@ static void a_round(unsigned round, bool restores)
 	const struct object_events to = { on_put, on_remove, on_synced, on_problem, NULL };
 	struct reflector_server server = { .node = "n1", .events = &to, .synced = on_synced };
 
-	seed = round;
+	seed = (unsigned)seed_of_run() + round;
 	version = 10;
 	event_count = 0;
 	back_in_time = false;

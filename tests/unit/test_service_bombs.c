@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../lib/seed.h"
 #include "balancer.h"
 #include "balancer_quota.h"
 #include "cleanup.h"
@@ -370,16 +371,12 @@ static void remove_all(void)
 	run();
 }
 
-/* WARREN_SEED, or a new one each time. */
 static void random_objects_are_bounded(void **state)
 {
-	const char *given = getenv("WARREN_SEED");
-	const unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)clock_ns(CLOCK_MONOTONIC);
 	struct balancer_counts counts;
 	size_t backends[2], listed;
 
-	print_message("WARREN_SEED=%u\n", seed);
-	srandom(seed);
+	srandom((unsigned)seed_of_run());
 	modest_begins();
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		const size_t changes = draw_size(10);

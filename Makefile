@@ -59,7 +59,7 @@ AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd -lcrypto
 # When the sources were last changed, so that the same sources make the same image.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all programs image image-root help deps demo-deps test-deps install uninstall test test-attack test-vm test-e2e figures-kube demo bench bench-peers lint format clean unit bpftest policytest fuzz \
+.PHONY: all programs image image-root help deps demo-deps test-deps install uninstall test test-attack test-vm test-e2e test-all figures-kube demo bench bench-peers lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -272,9 +272,14 @@ test-attack: programs bpftest benchtools ## every attack of tests/attack, the lo
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
 
-test-e2e: image $(APICTL) $(WATCHCTL) ## a real Kubernetes (built from its modules, 9 minutes at first) in namespaces, and Warren as its network (root)
-	$(Q)tests/kube/build.sh
-	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -m 'not figures' tests/kube
+test-e2e: ## a real Kubernetes in namespaces, and Warren as its network: 37 minutes, 9 more at first, to build it (root)
+	$(Q)tests/kube/run.sh about
+	$(Q)$(MAKE) image $(APICTL) $(WATCHCTL)
+	$(Q)WARREN_BUILD=$(abspath $(O)) tests/kube/run.sh
+
+test-all: ## everything that is tested: test, test-attack and test-e2e, each of them whatever the others did; 80 minutes (root)
+	$(Q)failed=; for suite in test test-attack test-e2e; do $(MAKE) $$suite || failed="$$failed $$suite"; done; \
+		if [ -n "$$failed" ]; then echo "test-all: failed:$$failed"; exit 1; fi; echo "test-all: everything passed"
 
 figures-kube: image ## what Warren takes in that Kubernetes, with up to 50,000 pods as objects (root)
 	$(Q)tests/kube/build.sh

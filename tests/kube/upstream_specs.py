@@ -13,12 +13,8 @@ from control_plane import KUBE
 from kube_cluster import NODES
 from lab import BUILD
 
-<<<<<<< HEAD
 PROGRAM = KUBE / "bin/e2e.test"
-=======
-PROGRAM = K8S / "bin/e2e.test"
 SEED = os.environ.get("WARREN_SEED")  # of the order of the specs
->>>>>>> bdafa07 (tests: seeds are drawn, printed and replayable)
 FOCUS = os.environ.get("WARREN_SPECS", "")  # a regular expression: only these
 PROCESSES = os.environ.get("WARREN_SPECS_PROCESSES", str(2 * os.cpu_count()))
 SECONDS = 1800

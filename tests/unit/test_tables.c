@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "../lib/seed.h"
 #include "cleanup.h"
 #include "endpoint.h"
 #include "lock.h"

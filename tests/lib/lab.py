@@ -80,10 +80,9 @@ class CniResult:
 class Node(Netns):
     """A node; `with Node() as node`. It is also the network namespace of its host side."""
 
-    def __init__(self, name=None):
+    def __init__(self, name=None, build=BUILD):
         self.name = name or f"t{os.getpid()}-{next(_names)}"
-        self.env = {**os.environ, "WARREN_BUILD": str(BUILD), "LC_ALL": "C"}
-        self.env["PATH"] = f"{BUILD}:{self.env['PATH']}:/usr/sbin:/sbin"
+        self.env = self._env(build)
         self.holder = subprocess.Popen(
             [NODE_SCRIPT, "hold", self.name], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )
@@ -103,6 +102,15 @@ class Node(Netns):
         self.holder.kill()
         self.holder.wait()
         self.holder.stdout.close()
+
+    @staticmethod
+    def _env(build):
+        return {**os.environ, "WARREN_BUILD": str(build), "LC_ALL": "C", "PATH": f"{build}:{os.environ['PATH']}:/usr/sbin:/sbin"}
+
+    def install(self, build):
+        """From now on the programs of this build, the plugin included."""
+        self.env = self._env(build)
+        self.run("ln", "-sfn", f"{build}/warren-cni", "/opt/cni/bin/warren-cni")
 
     def outside(self, path):
         """A path in the node as seen from here."""

@@ -7,7 +7,7 @@ import os
 from agent import MANIFESTS, Agent
 from cluster import Probed
 from connect import arrives_at, connects, fence
-from lab import Node, network
+from lab import BUILD, Node, network
 from manifests import namespace, node_object, pod_file, pod_object
 from netns import Wire, wait_for
 from underlay import Underlay
@@ -20,7 +20,7 @@ class Member(Node):
     """A node of a cluster; its number is in its addresses."""
 
     def __init__(self, cluster, number, cidr=None):
-        super().__init__()
+        super().__init__(build=cluster.build)
         self.cluster, self.number, self.label = cluster, number, f"n{number}"
         cidr = cidr or number
         self.cidr = {4: f"10.87.{cidr}.0/24", 6: f"fd00:87:0:{cidr:x}::/64"}
@@ -56,13 +56,14 @@ class Member(Node):
 
 class Overlay(Probed):
     """`mode` tunnel, direct or auto; `outer` the family of the tunnels (None: that of the nodes' addresses); `options`
-    the agents'; others are the underlay's. The agents make the nodes.
+    the agents'; `build` the directory of their programs; others are the underlay's. The agents make the nodes.
     """
 
     UNDERLAY = Underlay
 
-    def __init__(self, nodes=2, mode="tunnel", outer=4, options=(), **underlay):
+    def __init__(self, nodes=2, mode="tunnel", outer=4, options=(), build=BUILD, **underlay):
         super().__init__()
+        self.build = build
         self.mode, self.outer, self.key = mode, outer, os.urandom(16)
         self.options = ["--routing-mode", mode, "--underlay", f"ipv{outer}" if outer else "auto", *options]
         self.nodes = {}

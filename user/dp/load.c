@@ -129,10 +129,11 @@ static int reuse_maps(struct bpf_object *obj, unsigned *pinned_count, struct err
 }
 
 /* Sizes are fixed when the maps are made: later calls may only request the same. */
-static int set_size(struct bpf_map *const maps[2], uint32_t requested, bool fresh, const char *what, const char *option,
+static int set_size(struct bpf_map *const maps[2], uint32_t requested, const char *what, const char *option,
 		    struct err *err)
 {
 	uint32_t loaded = bpf_map__max_entries(maps[0]);
+	const bool fresh = bpf_map__fd(maps[0]) < 0; /* no pinned map is used */
 
 	if (!requested || (!fresh && requested == loaded))
 		return 0;
@@ -152,9 +153,9 @@ static int set_sizes(struct warren_bpf *skel, const struct node_options *options
 	struct bpf_map *const flows[] = { skel->maps.ct4, skel->maps.ct6 };
 	/* Flows stay where a table is loaded, whatever `auto` would be now. */
 	uint32_t ct_entries = options->ct_entries || !fresh ? options->ct_entries : ct_size_here();
-	int r = set_size(addresses, options->max_endpoints, fresh, "endpoints", "--max-endpoints", err);
+	int r = set_size(addresses, options->max_endpoints, "endpoints", "--max-endpoints", err);
 
-	return r < 0 ? r : set_size(flows, ct_entries, fresh, "flows", "--ct-entries", err);
+	return r < 0 ? r : set_size(flows, ct_entries, "flows", "--ct-entries", err);
 }
 
 /* The mark bits stay as they are unless the caller requests others. */

@@ -18,7 +18,10 @@
 #include "lock.h"
 #include "maps.h"
 #include "paths.h"
+#include "progs.h"
 #include "sysctl.h"
+#include "tc.h"
+#include "upgrade.h"
 #include "uplink.h"
 #include "xdp.h"
 
@@ -101,32 +104,44 @@ static void unmount_own_bpffs(void)
 		unlink(BPFFS_MOUNTED_FILE);
 }
 
-static int endpoint_exists(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+struct pods {
+	struct nl *nl;
+	struct dp *dp; /* NULL: nothing of this ABI version is loaded */
+	unsigned count;
+};
+
+/* Whether a program of another load or ABI version is attached, so that the pod may be in no map of this one. */
+static bool has_other_program(struct pods *pods, uint32_t ifindex)
 {
-	++*(unsigned *)arg;
+	uint32_t id;
+
+	return tc_filter_get(pods->nl, ifindex, TC_INGRESS, &id, NULL) == 0 && id &&
+	       prog_owner(id, WARREN_PROG_FROM_POD) == PROG_OURS && id != prog_id(pods->dp->from_pod);
+}
+
+/* A device without an endpoint is one that DEL has left to the reaper, or that an interrupted ADD has left. */
+static int count_pod(const struct link_info *info, void *arg)
+{
+	struct pods *pods = arg;
+	struct wr_endpoint ep;
+
+	if (info->group != WR_LINK_GROUP || strcmp(info->kind, "veth") != 0)
+		return 0;
+	pods->count += !pods->dp || dp_endpoint_get(pods->dp, info->ifindex, &ep, NULL) == 0 ||
+		       has_other_program(pods, info->ifindex);
 	return 0;
 }
 
-static int refuse_with_endpoints(struct nl *nl, struct err *err)
+/* Counts the pods' devices: without the pins, or with those of another ABI version, the maps have no endpoints. */
+static int refuse_with_pods(struct nl *nl, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
-	unsigned count = 0;
+	struct pods pods = { .nl = nl, .dp = dp_open(&dp, NULL) < 0 ? NULL : &dp };
+	int r = link_each(nl, count_pod, &pods, err);
 
-	/*
-	 * Without a map of this ABI version (another version is loaded, or the pins were lost), count the pods'
-	 * devices.
-	 */
-	if (dp_open(&dp, NULL) < 0 || dp_endpoint_each(&dp, endpoint_exists, &count, NULL) < 0) {
-		struct collected links = { .nl = nl };
-		int r = link_each(nl, collect_pod_link, &links, err);
-
-		if (r < 0)
-			return r;
-		count = (unsigned)links.count;
-	}
-	if (!count)
-		return 0;
-	err_set(err, EBUSY, "%u endpoint%s still here", count, count == 1 ? " is" : "s are");
+	if (r < 0 || !pods.count)
+		return r;
+	err_set(err, EBUSY, "%u endpoint%s still here", pods.count, pods.count == 1 ? " is" : "s are");
 	return err_hint(err, "delete the pods first (`warren endpoint list`), or use --force to cut them off");
 }
 
@@ -187,7 +202,7 @@ static int down_locked(bool force, struct err *err)
 	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
 	if (r == 0 && !force)
-		r = refuse_with_endpoints(&nl, err);
+		r = refuse_with_pods(&nl, err);
 	if (r == 0)
 		r = delete_pod_links(&nl, err);
 	if (r == 0)
@@ -209,16 +224,19 @@ int node_down(bool force, struct err *err)
 
 /* --- init -------------------------------------------------------------------------------------------------------- */
 
+/* Requests per endpoint in dp_attach(). */
+#define ATTACH_REQUESTS 3
+
 struct reattach {
 	struct dp *dp;
 	struct nl *nl;
-	unsigned count;
+	uint32_t batch[NL_BATCH_MAX / ATTACH_REQUESTS]; /* endpoints to attach to */
+	unsigned batched, count;
 	struct err *err;
 };
 
-static int reattach_one(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+static int reattach_one(struct reattach *re, uint32_t ifindex)
 {
-	struct reattach *re = arg;
 	struct nl_batch b = { 0 };
 	int r;
 
@@ -231,19 +249,98 @@ static int reattach_one(uint32_t ifindex, const struct wr_endpoint *ep, void *ar
 	return r;
 }
 
-static int init_locked(const struct node_options *options, struct node_report *report, struct err *err)
+/* All at once; if a request fails, one after the other. */
+static int reattach_batch(struct reattach *re)
+{
+	struct nl_batch b = { 0 };
+	int r = 0;
+
+	for (unsigned i = 0; i < re->batched; i++)
+		dp_attach(re->dp, re->nl, &b, re->batch[i]);
+	if (nl_batch_run(re->nl, &b, NULL) == 0)
+		re->count += re->batched;
+	else
+		for (unsigned i = 0; i < re->batched && r == 0; i++)
+			r = reattach_one(re, re->batch[i]);
+	re->batched = 0;
+	return r;
+}
+
+static int reattach_next(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+{
+	struct reattach *re = arg;
+
+	re->batch[re->batched++] = ifindex;
+	return re->batched == ARRAY_SIZE(re->batch) ? reattach_batch(re) : 0;
+}
+
+static int reattach_all(struct dp *dp, struct nl *nl, unsigned *count, struct err *err)
+{
+	struct reattach re = { .dp = dp, .nl = nl, .err = err };
+	int r = dp_endpoint_each(dp, reattach_next, &re, err);
+
+	if (r == 0)
+		r = reattach_batch(&re);
+	*count = re.count;
+	return r;
+}
+
+/*
+ * Attaches this build's programs wherever ones of this node are attached. Endpoints first: the other programs accept
+ * what they pass. A flow that begins while some devices have the old programs and some the new ones is in the tables
+ * of one of them: upgrade_catch_up() follows at once.
+ */
+static int attach_all(struct dp *dp, struct nl *nl, const struct link_info *warren0, struct upgrade *upgrade,
+		      unsigned *count, struct err *err)
+{
+	unsigned uplinks = 0;
+	int r = reattach_all(dp, nl, count, err);
+
+	if (r == 0)
+		r = upgrade_catch_up(upgrade, dp, err);
+	if (r == 0)
+		r = uplink_replace_all(nl, &uplinks, err);
+	if (r == 0)
+		r = dp_xdp_refresh(nl, err);
+	if (r == 0)
+		r = uplink_host_attach(nl, warren0, err);
+	*count += uplinks;
+	return r;
+}
+
+static int upgrade_finish(struct upgrade *upgrade, struct dp *dp, struct nl *nl, struct err *err)
+{
+	unsigned again;
+	int r = upgrade_catch_up(upgrade, dp, err);
+
+	if (r == 0 && upgrade)
+		r = reattach_all(dp, nl, &again, err);
+	return r < 0 ? r : upgrade_end(upgrade, err);
+}
+
+static void upgrade_freep(struct upgrade **upgrade)
+{
+	upgrade_free(*upgrade);
+}
+
+static int init_locked(struct node_options options, struct node_report *report, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_nl_ struct nl nl = { 0 };
-	struct reattach re = { &dp, &nl, 0, err };
+	_cleanup_(upgrade_freep) struct upgrade *upgrade = NULL;
 	struct link_info warren0 = { 0 };
 	struct dp_map_info flows = { 0 };
-	unsigned uplinks = 0;
 	int r;
 
 	r = nl_open(&nl, NETLINK_ROUTE, err);
 	if (r == 0)
-		r = load_programs(options, &report->fresh, err);
+		r = upgrade_begin(&upgrade, &options, err);
+	if (r < 0)
+		return r;
+	report->upgraded_from = upgrade_from(upgrade);
+	r = load_programs(&options, &report->fresh, err);
+	if (r == 0)
+		r = upgrade_convert(upgrade, err);
 	if (r == 0)
 		r = dp_open(&dp, err);
 	if (r == 0)
@@ -255,14 +352,14 @@ static int init_locked(const struct node_options *options, struct node_report *r
 	if (r == 0)
 		r = gateway_link_make(&nl, &warren0, err);
 	if (r == 0)
-		r = uplink_host_attach(&nl, &warren0, err);
+		r = upgrade_flows(upgrade, err);
+	if (r < 0) {
+		upgrade_undo(upgrade);
+		return r;
+	}
+	r = attach_all(&dp, &nl, &warren0, upgrade, &report->replaced, err);
 	if (r == 0)
-		r = uplink_replace_all(&nl, &uplinks, err);
-	if (r == 0)
-		r = dp_xdp_refresh(&nl, err);
-	if (r == 0)
-		r = dp_endpoint_each(&dp, reattach_one, &re, err);
-	report->replaced = re.count + uplinks;
+		r = upgrade_finish(upgrade, &dp, &nl, err);
 	report->ct_entries = flows.max_entries;
 	return r;
 }
@@ -330,7 +427,7 @@ int node_init(const struct node_options *options, struct node_report *report, st
 		return lock;
 	r = make_bpffs(err);
 	if (r == 0) {
-		r = init_locked(options, report, err);
+		r = init_locked(*options, report, err);
 		if (r < 0 && report->fresh)
 			undo_failed_init();
 	}
@@ -363,7 +460,7 @@ int node_ensure(struct dp *dp, struct err *err)
 	int r;
 
 	r = dp_open(dp, err);
-	if (r == -ENOENT || (r == 0 && !if_nametoindex(WARREN_GATEWAY_LINK))) {
+	if (r == -ENOENT || (r == 0 && (!if_nametoindex(WARREN_GATEWAY_LINK) || upgrade_is_due()))) {
 		dp_close(dp);
 		r = node_init(&options, &report, err);
 		if (r == 0)

@@ -10,11 +10,12 @@ struct node_report {
 	bool fresh;        /* nothing was loaded before */
 	unsigned replaced; /* endpoints and uplinks whose programs were replaced in place */
 	uint32_t ct_entries; /* room of ct4, and of ct6 */
+	unsigned upgraded_from; /* the ABI version that was loaded before; 0: this build's or none */
 };
 
 /*
- * Loads this build's programs and pins them. A loaded node is upgraded in place: maps are kept, programs are replaced
- * on every endpoint atomically. Also sets up the nftables table, warren0 and the sysctls. Idempotent; takes LOCK_NODE.
+ * Loads this build's programs and pins them. A loaded node is upgraded in place: maps are kept, or converted from an
+ * earlier ABI version (upgrade.h), and programs are replaced on every endpoint atomically. Also sets up the nftables table, warren0 and the sysctls. Idempotent; takes LOCK_NODE.
  * A failed first init leaves nothing but WARREN_LOCK_FILE.
  */
 int node_init(const struct node_options *options, struct node_report *report, struct err *err);

@@ -69,7 +69,7 @@ BOMBS = {
 }
 
 
-class Node:
+class Tenants:
     """A victim's client and server, the attacker's pod, and an agent that enforces the victim's policy."""
 
     def __init__(self, lab, agent):
@@ -111,36 +111,36 @@ def lab():
 
 
 @pytest.fixture(scope="module")
-def shared(lab):
+def shared_tenants(lab):
     with Agent(lab.node, log_level="info") as agent:
-        node = Node(lab, agent)
+        tenants = Tenants(lab, agent)
         agent.write("namespaces.json", namespace("shop"), namespace("mallory"))
         for name, app in (("shop/web", "web"), ("shop/admin", "admin"), ("shop/db", "db"), ("mallory/bomb", "bomb"), ("mallory/idle", "idle")):
-            node.pod(name, app=app)
-        yield node
+            tenants.pod(name, app=app)
+        yield tenants
 
 
 @pytest.fixture
-def node(shared):
+def tenants(shared_tenants):
     """The victim's policy lets in `web` only; the attacker has no policy."""
-    shared.agent.write("victim.json", shared.victim("web"))
-    shared.agent.wait_applied()
-    assert shared.connected("web", "db") == [4, 6] and shared.connected("admin", "db") == []
-    yield shared
-    for path in shared.agent.dir.glob("bomb*.json"):
+    shared_tenants.agent.write("victim.json", shared_tenants.victim("web"))
+    shared_tenants.agent.wait_applied()
+    assert shared_tenants.connected("web", "db") == [4, 6] and shared_tenants.connected("admin", "db") == []
+    yield shared_tenants
+    for path in shared_tenants.agent.dir.glob("bomb*.json"):
         path.unlink()
-    shared.agent.wait_applied()
-    assert shared.policies().keys() <= {"shop/db"}
+    shared_tenants.agent.wait_applied()
+    assert shared_tenants.policies().keys() <= {"shop/db"}
 
 
-def enforced_after(node, revision):
+def enforced_after(tenants, revision):
     """Waits until that has happened; returns when, and the longest time of a request to the socket meanwhile."""
     slowest = 0
 
     def enforced():
         nonlocal slowest
         begin = time.monotonic()
-        status = node.agent.status()
+        status = tenants.agent.status()
         slowest = max(slowest, time.monotonic() - begin)
         return status["revision"] > revision and not status["pending"]
 
@@ -149,82 +149,82 @@ def enforced_after(node, revision):
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_hurts_its_own_pods_only(node, name):
+def test_a_bomb_hurts_its_own_pods_only(tenants, name):
     objects, bound = BOMBS[name]
-    revision, before = node.agent.status()["revision"], node.peak(begin=True)
-    node.agent.write("bomb.json", *objects)
+    revision, before = tenants.agent.status()["revision"], tenants.peak(begin=True)
+    tenants.agent.write("bomb.json", *objects)
     bombed = time.monotonic()
-    node.agent.write("victim.json", node.victim("web", "admin"))
+    tenants.agent.write("victim.json", tenants.victim("web", "admin"))
     changed = time.monotonic()
-    end, slowest = enforced_after(node, revision)
-    refused, delay, peak = (end - bombed) * 1000, (end - changed) * 1000, node.peak() - before
+    end, slowest = enforced_after(tenants, revision)
+    refused, delay, peak = (end - bombed) * 1000, (end - changed) * 1000, tenants.peak() - before
     print(f"\n{name}: refused and the other's change enforced after {refused:.0f} ms ({delay:.0f} ms after it was written), ", end="")
     print(f"peak +{peak / 1e6:.1f} MB, socket's longest {slowest * 1000:.0f} ms, ", end="")
-    status = node.agent.status()
+    status = tenants.agent.status()
     print(f"compiled in {status['compile_us'] / 1000:.1f} ms, applied in {status['apply_us'] / 1000:.1f} ms")
 
     # The victim: not affected.
-    assert node.connected("web", "db") == [4, 6] and node.connected("admin", "db") == [4, 6]
-    assert node.problem("shop/db") is None
+    assert tenants.connected("web", "db") == [4, 6] and tenants.connected("admin", "db") == [4, 6]
+    assert tenants.problem("shop/db") is None
     # The bomber: isolated, and its problem names the bound that is exceeded.
-    assert node.connected("web", "bomb") == []
-    assert bound in node.problem() and any(c.isdigit() for c in node.problem()), node.problem()
-    assert any("mallory/bomb" in c["message"] for c in node.agent.status()["problems"]), node.agent.status()["problems"]
+    assert tenants.connected("web", "bomb") == []
+    assert bound in tenants.problem() and any(c.isdigit() for c in tenants.problem()), tenants.problem()
+    assert any("mallory/bomb" in c["message"] for c in tenants.agent.status()["problems"]), tenants.agent.status()["problems"]
     # The attacker's other pods are not affected either.
-    assert node.connected("web", "idle") == [4, 6]
+    assert tenants.connected("web", "idle") == [4, 6]
     assert refused <= REFUSED_MS and delay <= DELAY_MS and peak <= PEAK_BYTES and slowest * 1000 <= DELAY_MS
 
 
-def test_the_names_of_33000_ports(node):
+def test_the_names_of_33000_ports(tenants):
     """Verdicts come before names: each port has the right verdict even if not each rule can be named; the others' rules
     keep their names.
     """
-    before = node.peak(begin=True)
+    before = tenants.peak(begin=True)
     ports = [port(1 + i) for i in range(10000)] + [port(1 + i, "UDP") for i in range(6000)]
     rules = [sources(pods(app="web"), ports=ports[i : i + 8]) for i in range(0, len(ports), 8)]
-    node.agent.write("bomb.json", policy("mallory/bomb", {"app": "bomb"}, ingress=rules))
-    node.agent.write("victim.json", node.victim("web", "admin"))
-    node.agent.wait_applied()
-    status = node.agent.status()
+    tenants.agent.write("bomb.json", policy("mallory/bomb", {"app": "bomb"}, ingress=rules))
+    tenants.agent.write("victim.json", tenants.victim("web", "admin"))
+    tenants.agent.wait_applied()
+    status = tenants.agent.status()
     assert status["counts"]["rules"] < 8192, "the names of one namespace's rules take what others need"
-    names = node.lab.node.warren("policy", "get", "shop/db").stdout
+    names = tenants.lab.node.warren("policy", "get", "shop/db").stdout
     assert "ingress[0]" in names
-    assert node.connected("admin", "db") == [4, 6]
-    assert node.peak() - before <= PEAK_BYTES
+    assert tenants.connected("admin", "db") == [4, 6]
+    assert tenants.peak() - before <= PEAK_BYTES
 
 
-def test_a_bomb_in_many_pieces(node):
+def test_a_bomb_in_many_pieces(tenants):
     """Each policy is below the bounds of an object: the bound of the namespace applies, and the last ones are refused."""
-    before = node.peak(begin=True)
+    before = tenants.peak(begin=True)
     for i in range(40):
         ingress = [sources(*[block(f"10.{i}.{j}.0/24") for j in range(100)], ports=[port(1 + 2 * i) for i in range(100)])]
-        node.agent.write(f"bomb{i}.json", policy(f"mallory/bomb{i}", {"app": "bomb"}, ingress=ingress))
-    revision = node.agent.wait_applied()["revision"]
+        tenants.agent.write(f"bomb{i}.json", policy(f"mallory/bomb{i}", {"app": "bomb"}, ingress=ingress))
+    revision = tenants.agent.wait_applied()["revision"]
     changed = time.monotonic()
-    node.agent.write("victim.json", node.victim("web", "admin"))
-    end, slowest = enforced_after(node, revision)
-    peak = node.peak() - before
+    tenants.agent.write("victim.json", tenants.victim("web", "admin"))
+    end, slowest = enforced_after(tenants, revision)
+    peak = tenants.peak() - before
     print(f"\n40 pieces: the other's change {(end - changed) * 1000:.0f} ms, peak +{peak / 1e6:.1f} MB, socket {slowest * 1000:.0f} ms")
-    assert node.connected("web", "db") == [4, 6] and node.connected("admin", "db") == [4, 6]
-    assert any(p["problem"] for p in node.policies().values())
-    assert node.connected("web", "bomb") == []
+    assert tenants.connected("web", "db") == [4, 6] and tenants.connected("admin", "db") == [4, 6]
+    assert any(p["problem"] for p in tenants.policies().values())
+    assert tenants.connected("web", "bomb") == []
     assert (end - changed) * 1000 <= DELAY_MS and peak <= PEAK_BYTES
 
 
-def test_a_large_legitimate_policy_fits(node):
+def test_a_large_legitimate_policy_fits(tenants):
     """1,000 CIDR blocks, a few ports."""
     objects = [policy("mallory/bomb", {"app": "bomb"}, ingress=[sources(*blocks(1000), ports=[port(80), port(443), port(8000, end=8080)])])]
-    node.agent.write("bomb.json", *objects)
-    node.agent.wait_applied()
-    found = node.policies()["mallory/bomb"]
+    tenants.agent.write("bomb.json", *objects)
+    tenants.agent.wait_applied()
+    found = tenants.policies()["mallory/bomb"]
     assert found["problem"] is None and found["entries"] >= 3000
 
 
-def test_a_refusal_ends_with_its_reason(node):
-    node.agent.write("bomb.json", *BOMBS["peers x port ranges"][0])
-    node.agent.wait_applied()
-    assert node.problem() and node.connected("web", "bomb") == []
-    node.agent.write("bomb.json", policy("mallory/bomb", {"app": "bomb"}, ingress=[{}]))
-    node.agent.wait_applied()
-    assert node.problem() is None and node.connected("web", "bomb") == [4, 6]
-    wait_for(lambda: not node.agent.status()["problems"], "an end of problems", TIMEOUT)
+def test_a_refusal_ends_with_its_reason(tenants):
+    tenants.agent.write("bomb.json", *BOMBS["peers x port ranges"][0])
+    tenants.agent.wait_applied()
+    assert tenants.problem() and tenants.connected("web", "bomb") == []
+    tenants.agent.write("bomb.json", policy("mallory/bomb", {"app": "bomb"}, ingress=[{}]))
+    tenants.agent.wait_applied()
+    assert tenants.problem() is None and tenants.connected("web", "bomb") == [4, 6]
+    wait_for(lambda: not tenants.agent.status()["problems"], "an end of problems", TIMEOUT)

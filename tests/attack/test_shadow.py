@@ -5,7 +5,7 @@ import pytest
 
 from cluster import Cluster
 from manifests import namespace, policy
-from netns import TIMEOUT, wait_for
+from netns import TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +17,14 @@ def cluster():
         yield cluster
 
 
-def test_a_denied_datagram(cluster, family):
+def test_a_denied_datagram(cluster, family, drops):
     client, server = (cluster.pods[f"default/{name}"] for name in ("client", "server"))
     with client.udp(family, address=client.ips[family]) as a, server.udp(family, address=server.ips[family]) as b:
         a.settimeout(TIMEOUT)
         b.settimeout(TIMEOUT)
         a.connect(b.getsockname()[:2])
-        before = cluster.node.drops()
         b.sendto(b"denied", a.getsockname()[:2])
-        wait_for(lambda: cluster.node.drops() > before, "the denial")
+        assert drops.wait_flow(b)["reason"] == "egress_denied"
         a.send(b"request")
         assert b.recv(64) == b"request"
         b.sendto(b"reply", a.getsockname()[:2])

@@ -48,18 +48,18 @@ class ExternalHost:
 
 
 @pytest.fixture(scope="module")
-def unknown_peer(overlay):
+def external_host(overlay):
     with Node() as host:
         yield ExternalHost(overlay.nodes["n1"], host)
 
 
 @pytest.fixture(params=[0, 2], ids=["no-filter", "loose-filter"])
-def no_filter(overlay, unknown_peer, request):
+def no_filter(overlay, external_host, request):
     for name in ("all", CARD):
         overlay.nodes["n1"].sysctl(f"ipv4/conf/{name}/rp_filter", request.param)
 
 
-def refused(unknown_peer, pod, src, l4):
+def refused(external_host, pod, src, l4):
     """The packet does not reach the pod, and its drop has a reason. Another packet of the same host, sent after it,
     does.
     """
@@ -68,8 +68,8 @@ def refused(unknown_peer, pod, src, l4):
     own = {4: "203.0.113.2", 6: "2001:db8:113::2"}[family]
     before = pod.node.metrics()
     with pod.wire() as wire:
-        unknown_peer.send(src, pod.ips[family], l4 / marker)
-        unknown_peer.send(own, pod.ips[family], UDP(sport=1, dport=9) / witness)
+        external_host.send(src, pod.ips[family], l4 / marker)
+        external_host.send(own, pod.ips[family], UDP(sport=1, dport=9) / witness)
         frames = wire.until(lambda frame: witness in frame)
     assert frames, "the other host's own packets do not arrive either"
     arrived = any(marker in frame for frame in frames)
@@ -78,29 +78,29 @@ def refused(unknown_peer, pod, src, l4):
     assert (arrived, named) == (False, 1)
 
 
-def test_answer_to_a_datagram_that_went_through_the_tunnel(a1, b2, unknown_peer, no_filter, family):
+def test_answer_to_a_datagram_that_went_through_the_tunnel(a1, b2, external_host, no_filter, family):
     with a1.udp(family) as a, b2.udp(family, PORT) as b:
         a.connect((b2.ips[family], PORT))
         a.send(b"question")
         data, asker = b.recvfrom(64)
-        refused(unknown_peer, a1, b2.ips[family], UDP(sport=PORT, dport=asker[1]))
+        refused(external_host, a1, b2.ips[family], UDP(sport=PORT, dport=asker[1]))
         b.sendto(b"answer", asker)
         assert a.recv(64) == b"answer"
 
 
-def test_segment_of_a_connection_through_the_tunnel(a1, b2, unknown_peer, no_filter, family):
+def test_segment_of_a_connection_through_the_tunnel(a1, b2, external_host, no_filter, family):
     with b2.tcp_listen(family, PORT) as listener, a1.tcp_connect(b2.ips[family], PORT) as a:
         b, asker = listener.accept()
         with b:
             for flags in ("A", "PA", "R"):
-                refused(unknown_peer, a1, b2.ips[family], TCP(sport=PORT, dport=asker[1], flags=flags, seq=1, ack=1))
+                refused(external_host, a1, b2.ips[family], TCP(sport=PORT, dport=asker[1], flags=flags, seq=1, ack=1))
             b.send(b"answer")
             assert a.recv(64) == b"answer"
 
 
 @pytest.mark.parametrize("l4", [UDP(sport=4444, dport=PORT), TCP(sport=4444, dport=PORT, flags="S")], ids=["udp", "tcp"])
 @pytest.mark.parametrize("whose", ["pod elsewhere", "unused elsewhere", "gateway elsewhere", "pod here", "itself"])
-def test_first_packet_of_a_flow(overlay, a1, b2, unknown_peer, no_filter, family, whose, l4):
+def test_first_packet_of_a_flow(overlay, a1, b2, external_host, no_filter, family, whose, l4):
     n2 = overlay.nodes["n2"]
     source = {
         "pod elsewhere": b2.ips[family],
@@ -109,10 +109,10 @@ def test_first_packet_of_a_flow(overlay, a1, b2, unknown_peer, no_filter, family
         "pod here": overlay.pods["default/b1"].ips[family],
         "itself": a1.ips[family],
     }[whose]
-    refused(unknown_peer, a1, source, l4)
+    refused(external_host, a1, source, l4)
 
 
-def test_tunnel_packet_of_another_node(overlay, a1, b2, unknown_peer, no_filter, family):
+def test_tunnel_packet_of_another_node(overlay, a1, b2, external_host, no_filter, family):
     """Only devices that lead to other nodes, or that have this node's addresses, decapsulate."""
     n1, n2 = overlay.nodes["n1"], overlay.nodes["n2"]
     marker, witness = os.urandom(16), os.urandom(16)
@@ -120,8 +120,8 @@ def test_tunnel_packet_of_another_node(overlay, a1, b2, unknown_peer, no_filter,
     own = {4: "203.0.113.2", 6: "2001:db8:113::2"}[family]
     outer = overlay.outer
     with a1.wire() as wire:
-        unknown_peer.send_packet(geneve(n2.address[outer], n1.address[outer], inner, overlay.identity("default/b2")))
-        unknown_peer.send(own, a1.ips[family], UDP(sport=1, dport=9) / witness)
+        external_host.send_packet(geneve(n2.address[outer], n1.address[outer], inner, overlay.identity("default/b2")))
+        external_host.send(own, a1.ips[family], UDP(sport=1, dport=9) / witness)
         frames = wire.until(lambda frame: witness in frame)
     assert frames and not any(marker in frame for frame in frames)
 
@@ -134,7 +134,7 @@ THIRD_GATEWAY = {4: "10.87.3.1", 6: "fd00:87:0:3::1"}
 
 
 @pytest.fixture(scope="module")
-def third(overlay, unknown_peer):
+def third(overlay, external_host):
     """Node n3 is reached by the second card, which therefore decapsulates. Last in this file: it stays."""
     n1 = overlay.nodes["n1"]
     index = n1.ip("link", "show", CARD)[0]["ifindex"]
@@ -143,7 +143,7 @@ def third(overlay, unknown_peer):
 
 
 @pytest.fixture(params=["no route", "default route"])
-def to_world(overlay, unknown_peer, third, request):
+def to_world(overlay, external_host, third, request):
     """The second card has the best default route of the node, or none; the other nodes are on the first one's link."""
     n1, gateways = overlay.nodes["n1"], {4: "203.0.113.2", 6: "2001:db8:113::2"}
     if request.param == "no route":
@@ -160,7 +160,7 @@ def tunnelled(overlay, source, inner, identity):
     return geneve(source, overlay.nodes["n1"].address[overlay.outer], inner, identity)
 
 
-def test_tunnel_packet_from_a_device_that_leads_to_another_node(overlay, a1, b2, unknown_peer, to_world, family):
+def test_tunnel_packet_from_a_device_that_leads_to_another_node(overlay, a1, b2, external_host, to_world, family):
     """The second card receives n3's tunnel packet, and one of n2, which is behind the first card: that one is forged."""
     n2, ip = overlay.nodes["n2"], IPv6 if family == 6 else IP
     marker, witness = os.urandom(16), os.urandom(16)
@@ -168,8 +168,8 @@ def test_tunnel_packet_from_a_device_that_leads_to_another_node(overlay, a1, b2,
     honest = ip(src=THIRD_GATEWAY[family], dst=a1.ips[family]) / UDP(sport=1, dport=9) / witness
     before = a1.node.metrics()
     with a1.wire() as wire:
-        unknown_peer.send_packet(tunnelled(overlay, n2.address[overlay.outer], forged, overlay.identity("default/b2")))
-        unknown_peer.send_packet(tunnelled(overlay, THIRD[overlay.outer], honest, REMOTE_NODE))
+        external_host.send_packet(tunnelled(overlay, n2.address[overlay.outer], forged, overlay.identity("default/b2")))
+        external_host.send_packet(tunnelled(overlay, THIRD[overlay.outer], honest, REMOTE_NODE))
         frames = wire.until(lambda frame: witness in frame)
     assert frames, "n3's own packets do not arrive either"
     after = a1.node.metrics()

@@ -5,7 +5,7 @@ import pytest
 
 from cluster import CLIENT, LABELS, NAMESPACES, SERVER, Cluster
 from lab import LINK_GROUP, Lab
-from monitor import Monitor
+from monitor import Drops
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,11 @@ def pods(node):
 
 
 @pytest.fixture
-def monitor(node):
-    with Monitor(node, "--drops") as monitor:
-        yield monitor
+def drops(request):
+    """The drops that the node reports meanwhile: of the file's `cluster`, if it has one, else of its lab."""
+    node = request.getfixturevalue("cluster").node if "cluster" in request.fixturenames else request.getfixturevalue("node")
+    with Drops(node) as drops:
+        yield drops
 
 
 @pytest.fixture

@@ -164,11 +164,6 @@ class Node(Netns):
         """Packets that the dropping rules of Warren's nftables table have counted."""
         return sum(count for expr, count in self.nft_counters("warren") if {"drop": None} in expr)
 
-    def drops(self):
-        """How many packets were dropped; multicast as in moved()."""
-        counters = self.warren_json("metrics", "--all")
-        return sum(c["packets"] for c in counters if c["verdict"] == "drop" and c["reason"] != "multicast")
-
     # --- CNI --------------------------------------------------------------------------------------------------------
 
     def cni_env(self, command, container="", ifname="", netns="", args="", path="/opt/cni/bin"):

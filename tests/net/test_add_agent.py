@@ -27,20 +27,20 @@ def shop_pod(name, app, uid=None):
 
 
 @pytest.fixture(scope="module")
-def shared(node):
+def shared_agent(node):
     with Agent(node) as agent:
         yield agent
 
 
 @pytest.fixture
-def agent(shared):
+def agent(shared_agent):
     """One agent for all tests of the file."""
-    if not shared.proc:
-        shared.start()
-    shared.write("shop.json", namespace("shop"), DB)
-    shared.wait_applied()
-    yield shared
-    shared.clear()
+    if not shared_agent.proc:
+        shared_agent.start()
+    shared_agent.write("shop.json", namespace("shop"), DB)
+    shared_agent.wait_applied()
+    yield shared_agent
+    shared_agent.clear()
 
 
 def arguments(name, uid=None):
@@ -180,15 +180,15 @@ def test_agent_dies_while_add_waits(node, agent, pods):
     wait_for(lambda: endpoint_class(node, pod) > 1, "the pod's policy")
 
 
-def test_started_without_an_agent(node, shared, pods, family):
+def test_started_without_an_agent(node, shared_agent, pods, family):
     """In quarantine at once, and out of it once there is an agent."""
-    if shared.proc:
-        shared.stop()
+    if shared_agent.proc:
+        shared_agent.stop()
     web, db = (pods(name, lax(60), args=arguments(name)) for name in ("web", "db"))
     assert not connects(web, db, family, PORT)
-    shared.start()
-    shared.write("shop.json", namespace("shop"), DB, shop_pod("web", "web"), shop_pod("db", "db"))
+    shared_agent.start()
+    shared_agent.write("shop.json", namespace("shop"), DB, shop_pod("web", "web"), shop_pod("db", "db"))
     wait_for(lambda: endpoint_class(node, db) > 1 and endpoint_class(node, web) != QUARANTINE, "policy")
     assert connects(web, db, family, PORT)
     assert not connects(web, db, family, PORT + 1)
-    shared.clear()
+    shared_agent.clear()

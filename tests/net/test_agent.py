@@ -30,18 +30,18 @@ def lab():
 
 
 @pytest.fixture(scope="module")
-def shared(lab):
+def shared_agent(lab):
     with Agent(lab.node) as agent:
         yield agent
 
 
 @pytest.fixture
-def agent(shared):
+def agent(shared_agent):
     """An agent without any object, for all tests of the file: to start one takes most of a second."""
-    if not shared.proc:
-        shared.start()
-    yield shared
-    shared.clear()
+    if not shared_agent.proc:
+        shared_agent.start()
+    yield shared_agent
+    shared_agent.clear()
 
 
 @pytest.fixture

@@ -38,42 +38,42 @@ def certificate(ca):
 
 
 @pytest.fixture
-def server(world, family, certificate):
-    with ScriptedServer(world, family, certificate) as server:
-        yield server
+def api_server(world, family, certificate):
+    with ScriptedServer(world, family, certificate) as api_server:
+        yield api_server
 
 
-def url(server, family):
+def url(api_server, family):
     host = Lab.WORLD[family] if family == 4 else f"[{Lab.WORLD[family]}]"
-    return f"server=https://{host}:{server if isinstance(server, int) else server.port}"
+    return f"server=https://{host}:{api_server if isinstance(api_server, int) else api_server.port}"
 
 
 @pytest.fixture
-def client(node, server, family, ca):
-    with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
-        yield client
-        client.quit()
+def api_client(node, api_server, family, ca):
+    with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+        yield api_client
+        api_client.quit()
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.smoke
-def test_requests_and_replies(client, server):
-    server.answers["/body"] = lambda peer, request: peer.answer(request.body)
-    done = client.get("/body?x=1", "text", "body={}", method="POST")
+def test_requests_and_replies(api_client, api_server):
+    api_server.answers["/body"] = lambda peer, request: peer.answer(request.body)
+    done = api_client.get("/body?x=1", "text", "body={}", method="POST")
     assert (done["status"], done["errno"], done["error"]) == (200, 0, "")
-    assert client.data("get1") == "{}"
-    request = server.seen()
+    assert api_client.data("get1") == "{}"
+    request = api_server.seen()
     assert (request.method, request.path) == ("POST", "/body?x=1")
     assert request.headers["content-type"] == request.headers["accept"] == "application/json"
     assert request.headers["user-agent"].startswith("warren-agent/")
     assert "authorization" not in request.headers
-    assert client.get("/body", "accept=application/vnd.kubernetes.protobuf", method="DELETE")["status"] == 200
-    request = server.seen()
+    assert api_client.get("/body", "accept=application/vnd.kubernetes.protobuf", method="DELETE")["status"] == 200
+    request = api_server.seen()
     assert (request.method, request.headers["accept"]) == ("DELETE", "application/vnd.kubernetes.protobuf")
     assert "content-type" not in request.headers
-    assert server.connections == 1
+    assert api_server.connections == 1
 
 
 STATUS = b'{"kind": "Status", "message": "%s", "reason": "%s", "details": {"retryAfterSeconds": %d}}'
@@ -92,17 +92,17 @@ REFUSALS = {  # what the server sends: the result
 
 
 @pytest.mark.parametrize("what", REFUSALS)
-def test_refusals(client, server, what):
+def test_refusals(api_client, api_server, what):
     status, body, headers, expected = REFUSALS[what]
-    server.answers["/x"] = lambda peer, request: peer.answer(body, status, **headers)
-    done = client.get("/x", "text")
+    api_server.answers["/x"] = lambda peer, request: peer.answer(body, status, **headers)
+    done = api_client.get("/x", "text")
     assert (done["status"], done["reason"], done["retry_after"]) == expected[:3]
     assert expected[3] in done["error"] and "/x" in done["error"] and done["error"].isprintable()
     assert done["errno"] != 0 and done["pieces"] == 0
-    assert server.seen().path == "/x" and server.requests.empty()
+    assert api_server.seen().path == "/x" and api_server.requests.empty()
 
 
-def test_endless_refusal(client, server):
+def test_endless_refusal(api_client, api_server):
     """The body of an error is neither read without end nor kept."""
 
     def endless(peer, request):
@@ -110,12 +110,12 @@ def test_endless_refusal(client, server):
         while True:
             peer.send(b"x" * 65536)
 
-    server.answers["/x"] = endless
-    assert client.get("/x")["errno"] != 0
-    assert client.get("/y")["status"] == 200
+    api_server.answers["/x"] = endless
+    assert api_client.get("/x")["errno"] != 0
+    assert api_client.get("/y")["status"] == 200
 
 
-def test_large_body(node, server, family, ca):
+def test_large_body(node, api_server, family, ca):
     """It goes through in pieces, and memory does not grow."""
 
     def large(peer, request):
@@ -124,15 +124,15 @@ def test_large_body(node, server, family, ca):
             peer.chunk(b"x" * (1 << 20))
         peer.chunk(b"")
 
-    server.answers["/x"] = large
-    with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
-        before = client.get("/small")
-        done = client.get("/x")
+    api_server.answers["/x"] = large
+    with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+        before = api_client.get("/small")
+        done = api_client.get("/x")
         assert (done["status"], done["bytes"], before["status"]) == (200, 100 << 20, 200)
-        assert client.quit()["maxrss_kb"] < 24 << 10
+        assert api_client.quit()["maxrss_kb"] < 24 << 10
 
 
-def test_stream(client, server):
+def test_stream(api_client, api_server):
     """Each piece comes when it is sent, not when there are more."""
     streams = queue.Queue()
 
@@ -141,21 +141,21 @@ def test_stream(client, server):
         streams.put(peer)
         peer.wait()
 
-    server.answers["/x"] = stream
-    client.do("GET", "s", "/x?watch=1", "text")
-    server.seen()
+    api_server.answers["/x"] = stream
+    api_client.do("GET", "s", "/x?watch=1", "text")
+    api_server.seen()
     peer = streams.get(timeout=TIMEOUT)
     for i in range(3):
         peer.chunk(b"piece %d\n" % i)
-        assert client.data("s") == f"piece {i}\n"
+        assert api_client.data("s") == f"piece {i}\n"
     peer.chunk(b"")
-    assert client.done("s")["status"] == 200
+    assert api_client.done("s")["status"] == 200
 
 
-def test_many_at_once(client, server):
+def test_many_at_once(api_client, api_server):
     for i in range(100):
-        client.do("GET", i, f"/{i}")
-    assert all(client.done(str(i))["status"] == 200 for i in range(100))
+        api_client.do("GET", i, f"/{i}")
+    assert all(api_client.done(str(i))["status"] == 200 for i in range(100))
 
 
 # --- broken answers -----------------------------------------------------------------------------------------------------------
@@ -222,26 +222,26 @@ BROKEN = [
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("answer", BROKEN)
-def test_broken_answers(client, server, answer):
+def test_broken_answers(api_client, api_server, answer):
     """They are no replies, and the next call gets a usable connection."""
-    server.answers["/x"] = answer
-    done = client.get("/x?secret", "text")
+    api_server.answers["/x"] = answer
+    done = api_client.get("/x?secret", "text")
     assert done["status"] == 0 and done["errno"] != 0
     assert "GET /x?secret: " in done["error"] and done["error"].isprintable()
-    assert client.get("/y")["status"] == 200
+    assert api_client.get("/y")["status"] == 200
 
 
-def test_refused_by_the_caller(client, server):
-    server.answers["/x"] = lambda peer, request: peer.answer(b"x" * 1000)
-    done = client.get("/x", "refuse=1")
+def test_refused_by_the_caller(api_client, api_server):
+    api_server.answers["/x"] = lambda peer, request: peer.answer(b"x" * 1000)
+    done = api_client.get("/x", "refuse=1")
     assert (done["status"], done["errno"]) == (0, 74)  # EBADMSG
-    assert client.get("/y")["status"] == 200
+    assert api_client.get("/y")["status"] == 200
 
 
 # --- time ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_silence_ends_a_stream_and_a_little_life_does_not(client, server):
+def test_silence_ends_a_stream_and_a_little_life_does_not(api_client, api_server):
     def stream(peer, request):
         peer.stream()
         for _ in range(6 if "alive" in request.path else 0):
@@ -249,45 +249,45 @@ def test_silence_ends_a_stream_and_a_little_life_does_not(client, server):
             time.sleep(0.7)
         peer.wait()
 
-    server.answers["/x"] = stream
+    api_server.answers["/x"] = stream
     start = time.monotonic()
-    client.do("GET", "silent", "/x", "silence=3")
-    client.do("GET", "alive", "/x?alive", "silence=3")
-    silent, alive = client.done("silent"), client.done("alive")
+    api_client.do("GET", "silent", "/x", "silence=3")
+    api_client.do("GET", "alive", "/x?alive", "silence=3")
+    silent, alive = api_client.done("silent"), api_client.done("alive")
     assert (silent["errno"], alive["errno"], alive["pieces"]) == (110, 110, 6)
     assert "nothing received for 3 s" in silent["error"]
     assert 2.9 < silent["at"] - start < 3 + SLACK
     assert 6.4 < alive["at"] - start < 7 + SLACK
 
 
-def test_whole_time(client, server):
+def test_whole_time(api_client, api_server):
     def dribble(peer, request):
         peer.stream()
         while True:
             peer.chunk(b".")
             time.sleep(0.1)
 
-    server.answers["/x"] = dribble
+    api_server.answers["/x"] = dribble
     start = time.monotonic()
-    done = client.get("/x", "timeout=1")
+    done = api_client.get("/x", "timeout=1")
     assert done["errno"] == 110 and "not complete after 1 s" in done["error"]
     assert 0.9 < done["at"] - start < 1 + SLACK
 
 
-def test_timers(client):
-    client.do("after c 300\nafter a 0\nafter b 100")  # at once, or the first could be over before the last begins
-    assert [client.wait(lambda e: e["event"] == "time")["id"] for _ in range(3)] == ["a", "b", "c"]
+def test_timers(api_client):
+    api_client.do("after c 300\nafter a 0\nafter b 100")  # at once, or the first could be over before the last begins
+    assert [api_client.wait(lambda e: e["event"] == "time")["id"] for _ in range(3)] == ["a", "b", "c"]
 
 
-def test_an_idle_client_is_not_woken(node, server, family, ca):
+def test_an_idle_client_is_not_woken(node, api_server, family, ca):
     """A watch without events costs no processor time."""
-    server.answers["/x"] = lambda peer, request: (peer.stream(), peer.wait())
-    with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
-        client.do("GET", "s", "/x?watch=1", "silence=60")
-        server.seen()
-        client.do("after", "t", 3000)
-        client.wait(lambda e: e["event"] == "time")
-        assert client.quit()["turns"] < 15
+    api_server.answers["/x"] = lambda peer, request: (peer.stream(), peer.wait())
+    with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+        api_client.do("GET", "s", "/x?watch=1", "silence=60")
+        api_server.seen()
+        api_client.do("after", "t", 3000)
+        api_client.wait(lambda e: e["event"] == "time")
+        assert api_client.quit()["turns"] < 15
 
 
 # --- dead servers -------------------------------------------------------------------------------------------------------------
@@ -335,77 +335,77 @@ def test_dead_connections_are_noticed(node, world, certificate, ca):
         servers[f].close()
 
 
-def test_the_next_server_is_tried(node, world, server, family, certificate, ca):
+def test_the_next_server_is_tried(node, world, api_server, family, certificate, ca):
     """One that refuses, one that is silent, one that replies: all calls reach the last within the time of one attempt."""
     with ScriptedServer(world, family, certificate) as silent:
         drop(world, silent.port)
         try:
-            with Apictl(node, url(1, family), url(silent, family), url(server, family), f"ca={ca.ca}") as client:
+            with Client(node, url(1, family), url(silent, family), url(api_server, family), f"ca={ca.ca}") as api_client:
                 start = time.monotonic()
                 for i in range(7):
-                    client.do("GET", i, "/x")
-                done = [client.done(str(i)) for i in range(7)]
+                    api_client.do("GET", i, "/x")
+                done = [api_client.done(str(i)) for i in range(7)]
                 assert [d["status"] for d in done] == [200] * 7
                 assert max(d["at"] for d in done) - start < 10 + SLACK
                 start = time.monotonic()
-                assert client.get("/x")["at"] - start < 10  # it is remembered
-                client.quit()
+                assert api_client.get("/x")["at"] - start < 10  # it is remembered
+                api_client.quit()
         finally:
             undrop(world)
 
 
-def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, server, family, certificate, ca):
+def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, api_server, family, certificate, ca):
     with ScriptedServer(world, family, certificate) as first:
         port = first.port
-        with Apictl(node, url(first, family), url(server, family), f"ca={ca.ca}") as client:
-            assert client.get("/x")["server"] == url(first, family)[7:]
+        with Client(node, url(first, family), url(api_server, family), f"ca={ca.ca}") as api_client:
+            assert api_client.get("/x")["server"] == url(first, family)[7:]
             first.close()
-            wait = client.get("/x")
+            wait = api_client.get("/x")
             # The request may still have found the connection open; no request is ever sent twice.
             if wait["status"] == 0:
-                wait = client.get("/x")
-            assert (wait["status"], wait["server"]) == (200, url(server, family)[7:])
+                wait = api_client.get("/x")
+            assert (wait["status"], wait["server"]) == (200, url(api_server, family)[7:])
             with ScriptedServer(world, family, certificate, port=port):
-                server.close()
-                client.get("/x")
-                assert client.get("/x")["server"] == url(port, family)[7:]
-            done = client.get("/x")
-            done = client.get("/x") if "no API server" not in done["error"] else done
+                api_server.close()
+                api_client.get("/x")
+                assert api_client.get("/x")["server"] == url(port, family)[7:]
+            done = api_client.get("/x")
+            done = api_client.get("/x") if "no API server" not in done["error"] else done
             assert "no API server can be reached" in done["error"] and str(port) in done["error"]
-            client.quit()
+            api_client.quit()
 
 
-def test_a_faulty_server_is_replaced(node, world, server, family, certificate, ca):
+def test_a_faulty_server_is_replaced(node, world, api_server, family, certificate, ca):
     """It accepts connections, and is silent or replies with errors only: a server that starts gets time, one that stays
     so is given up.
     """
-    with ScriptedServer(world, family, certificate) as ill, Apictl(node, url(ill, family), url(server, family), f"ca={ca.ca}") as client:
+    with ScriptedServer(world, family, certificate) as ill, Client(node, url(ill, family), url(api_server, family), f"ca={ca.ca}") as api_client:
         ill.answers["/x"] = lambda peer, request: peer.answer(b"", "503 Service Unavailable")
         start = time.monotonic()
         for i in range(200):
-            done = client.get("/x")
+            done = api_client.get("/x")
             if done["status"] != 503:
                 break
-            client.do("after", f"t{i}", 500)
-            client.wait(lambda e: e["event"] == "time")
-        assert (done["status"], done["server"]) == (200, url(server, family)[7:])
+            api_client.do("after", f"t{i}", 500)
+            api_client.wait(lambda e: e["event"] == "time")
+        assert (done["status"], done["server"]) == (200, url(api_server, family)[7:])
         assert 29 < done["at"] - start < 60
-        server.answers["/y"] = ill.answers["/y"] = lambda peer, request: (peer.stream(), peer.wait())
-        assert client.get("/y", "silence=1")["errno"] == 110
-        done = client.get("/z")
+        api_server.answers["/y"] = ill.answers["/y"] = lambda peer, request: (peer.stream(), peer.wait())
+        assert api_client.get("/y", "silence=1")["errno"] == 110
+        done = api_client.get("/z")
         assert (done["status"], done["server"]) == (200, url(ill, family)[7:])
-        client.quit()
+        api_client.quit()
 
 
-def test_other_servers_while_calls_run(node, world, server, family, certificate, ca):
-    server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
-    with ScriptedServer(world, family, certificate) as other, Apictl(node, url(server, family), f"ca={ca.ca}") as client:
-        client.do("GET", "s", "/x", "text", "silence=3")
-        assert client.data("s") == "begin"
-        client.do("servers", url(other, family)[7:])
-        assert client.get("/y")["server"] == url(other, family)[7:]
-        assert client.done("s")["errno"] == 110
-        client.quit()
+def test_other_servers_while_calls_run(node, world, api_server, family, certificate, ca):
+    api_server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
+    with ScriptedServer(world, family, certificate) as other, Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+        api_client.do("GET", "s", "/x", "text", "silence=3")
+        assert api_client.data("s") == "begin"
+        api_client.do("servers", url(other, family)[7:])
+        assert api_client.get("/y")["server"] == url(other, family)[7:]
+        assert api_client.done("s")["errno"] == 110
+        api_client.quit()
     assert other.seen().path == "/y"
 
 
@@ -432,27 +432,27 @@ def impostors(ca, tmp_path_factory):
 def test_impostors_get_no_request(node, world, family, ca, impostors, tmp_path, what, name):
     token = tmp_path / "token"
     token.write_text("secret")
-    with ScriptedServer(world, family, impostors[what]) as server:
-        with Apictl(node, url(server, family) + name, f"ca={ca.ca}", f"token={token}") as client:
-            done = client.get("/x")
+    with ScriptedServer(world, family, impostors[what]) as api_server:
+        with Client(node, url(api_server, family) + name, f"ca={ca.ca}", f"token={token}") as api_client:
+            done = api_client.get("/x")
             assert done["status"] == 0 and done["errno"] != 0
             if what != "no TLS":
                 assert done["errno"] == 129 and done["hint"]  # EKEYREJECTED
             assert "secret" not in done["error"]
-            client.quit()
-        assert server.requests.empty()
+            api_client.quit()
+        assert api_server.requests.empty()
 
 
 def test_by_another_name(node, world, family, ca):
     """A server whose certificate has no address: the Service's name is verified, and sent to it, too (SNI)."""
     names = []
-    with ScriptedServer(world, family, ca.sign("service", "DNS:kubernetes.default.svc")) as server:
-        server.context.sni_callback = lambda sock, name, context: names.append(name)
-        with Apictl(node, url(server, family), url(server, family) + ",kubernetes.default.svc", f"ca={ca.ca}") as client:
-            assert client.get("/x")["status"] == 200
-            client.quit()
+    with ScriptedServer(world, family, ca.sign("service", "DNS:kubernetes.default.svc")) as api_server:
+        api_server.context.sni_callback = lambda sock, name, context: names.append(name)
+        with Client(node, url(api_server, family), url(api_server, family) + ",kubernetes.default.svc", f"ca={ca.ca}") as api_client:
+            assert api_client.get("/x")["status"] == 200
+            api_client.quit()
     assert names[-1] == "kubernetes.default.svc"
-    assert server.seen().headers["host"] == f"kubernetes.default.svc:{server.port}"
+    assert api_server.seen().headers["host"] == f"kubernetes.default.svc:{api_server.port}"
 
 
 def test_only_the_given_ca_is_trusted(node, world, family, impostors, ca):
@@ -463,30 +463,30 @@ def test_only_the_given_ca_is_trusted(node, world, family, impostors, ca):
         store.mkdir()
         (store / "other.pem").write_bytes((certificate.parent / "ca.crt").read_bytes())
         subprocess.run(["openssl", "rehash", store], check=True, capture_output=True)
-    with ScriptedServer(world, family, impostors["another CA"]) as server:
+    with ScriptedServer(world, family, impostors["another CA"]) as api_server:
         node.run("mount", "--bind", store, "/etc/ssl/certs")
         try:
-            with Apictl(node, url(server, family)) as client:
+            with Client(node, url(api_server, family)) as api_client:
                 # The system's bundle, one file, is not there either: its directory is what is trusted.
-                assert client.get("/x")["errno"] != 0
-                client.quit()
-            with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
-                assert client.get("/x")["errno"] == 129
-                client.quit()
+                assert api_client.get("/x")["errno"] != 0
+                api_client.quit()
+            with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+                assert api_client.get("/x")["errno"] == 129
+                api_client.quit()
         finally:
             node.run("umount", "/etc/ssl/certs")
-        assert server.requests.empty()
+        assert api_server.requests.empty()
 
 
 def test_client_certificates(node, world, family, ca, certificate):
     own, key = ca.sign("agent")
-    with ScriptedServer(world, family, certificate, client_ca=ca.ca) as server:
-        with Apictl(node, url(server, family), f"ca={ca.ca}", f"cert={own}", f"key={key}") as client:
-            assert client.get("/x")["status"] == 200
-            client.quit()
-        with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
-            assert client.get("/x")["status"] == 0
-            client.quit()
+    with ScriptedServer(world, family, certificate, client_ca=ca.ca) as api_server:
+        with Client(node, url(api_server, family), f"ca={ca.ca}", f"cert={own}", f"key={key}") as api_client:
+            assert api_client.get("/x")["status"] == 200
+            api_client.quit()
+        with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+            assert api_client.get("/x")["status"] == 0
+            api_client.quit()
 
 
 # --- who we are ---------------------------------------------------------------------------------------------------------------
@@ -510,20 +510,20 @@ def account(tmp_path):
     return write
 
 
-def test_token_is_read_again(node, server, family, ca, account):
-    with Apictl(node, url(server, family), f"ca={ca.ca}", f"token={account.token}") as client:
+def test_token_is_read_again(node, api_server, family, ca, account):
+    with Client(node, url(api_server, family), f"ca={ca.ca}", f"token={account.token}") as api_client:
         for token in ("first", "second"):
             if token == "second":
                 account("second")
-            assert client.get("/x")["status"] == 200
-            assert server.seen().headers["authorization"] == f"Bearer {token}"
+            assert api_client.get("/x")["status"] == 200
+            assert api_server.seen().headers["authorization"] == f"Bearer {token}"
         account.token.unlink()  # the previous token is used until there is another
-        assert client.get("/x")["status"] == 200
-        assert server.seen().headers["authorization"] == "Bearer second"
-        client.quit()
+        assert api_client.get("/x")["status"] == 200
+        assert api_server.seen().headers["authorization"] == "Bearer second"
+        api_client.quit()
 
 
-def test_token_that_is_not_accepted_is_read_again_whatever_its_file_looks_like(node, server, family, ca, tmp_path):
+def test_token_that_is_not_accepted_is_read_again_whatever_its_file_looks_like(node, api_server, family, ca, tmp_path):
     token = tmp_path / "token"
     token.write_text("wrong")
     stat = token.stat()
@@ -531,34 +531,34 @@ def test_token_that_is_not_accepted_is_read_again_whatever_its_file_looks_like(n
     def check(peer, request):
         peer.answer(status="200 OK" if request.headers["authorization"] == "Bearer right" else "401 Unauthorized")
 
-    server.answers["/x"] = check
-    with Apictl(node, url(server, family), f"ca={ca.ca}", f"token={token}") as client:
-        assert client.get("/y")["status"] == 200
+    api_server.answers["/x"] = check
+    with Client(node, url(api_server, family), f"ca={ca.ca}", f"token={token}") as api_client:
+        assert api_client.get("/y")["status"] == 200
         token.write_text("right")
         os.utime(token, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        done = client.get("/x")
+        done = api_client.get("/x")
         assert (done["status"], done["errno"]) == (401, 13)
-        assert client.get("/x")["status"] == 200
-        client.quit()
+        assert api_client.get("/x")["status"] == 200
+        api_client.quit()
 
 
 @pytest.mark.parametrize("token", ["", "two\r\nX-Header: lines", "a b", "x" * 40000])
-def test_what_is_no_token_is_not_sent(node, server, family, ca, tmp_path, token):
+def test_what_is_no_token_is_not_sent(node, api_server, family, ca, tmp_path, token):
     (tmp_path / "token").write_bytes(token.encode())
-    with Apictl(node, url(server, family), f"ca={ca.ca}", f"token={tmp_path / 'token'}") as client:
-        done = client.get("/x")
+    with Client(node, url(api_server, family), f"ca={ca.ca}", f"token={tmp_path / 'token'}") as api_client:
+        done = api_client.get("/x")
         assert done["status"] == 0 and str(tmp_path / "token") in done["error"]
-        client.quit()
-    assert server.connections == 0
+        api_client.quit()
+    assert api_server.connections == 0
 
 
-def test_proxies_of_the_environment_are_not_used(node, world, server, family, ca):
+def test_proxies_of_the_environment_are_not_used(node, world, api_server, family, ca):
     with ScriptedServer(world, family) as proxy:
         env = dict.fromkeys(("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", "http_proxy"),
                             url(proxy, family).replace("server=https", "http"))
-        with Apictl(node, url(server, family), f"ca={ca.ca}", env=env) as client:
-            assert client.get("/x")["status"] == 200
-            client.quit()
+        with Client(node, url(api_server, family), f"ca={ca.ca}", env=env) as api_client:
+            assert api_client.get("/x")["status"] == 200
+            api_client.quit()
         assert proxy.connections == 0
 
 
@@ -566,38 +566,38 @@ def test_proxies_of_the_environment_are_not_used(node, world, server, family, ca
 
 
 @pytest.mark.smoke
-def test_calls_are_cancelled_from_within_callbacks(client, server):
-    server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
-    client.do("GET", "other", "/x", "text")
-    assert client.data("other") == "begin"
-    client.do("GET", "itself", "/x", "cancel=itself")
-    client.wait(lambda e: e["event"] == "cancelled" and e["id"] == "itself")
-    client.do("GET", "third", "/x", "cancel=other")
-    client.wait(lambda e: e["event"] == "cancelled" and e["id"] == "other")
-    client.do("cancel", "third")
-    client.wait(lambda e: e["event"] == "cancelled" and e["id"] == "third")
-    client.do("GET", "soon", "/x")
-    client.do("cancel", "soon")
-    assert client.get("/y")["status"] == 200
-    assert not [e for e in client.kept if e["event"] == "done"]
+def test_calls_are_cancelled_from_within_callbacks(api_client, api_server):
+    api_server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
+    api_client.do("GET", "other", "/x", "text")
+    assert api_client.data("other") == "begin"
+    api_client.do("GET", "itself", "/x", "cancel=itself")
+    api_client.wait(lambda e: e["event"] == "cancelled" and e["id"] == "itself")
+    api_client.do("GET", "third", "/x", "cancel=other")
+    api_client.wait(lambda e: e["event"] == "cancelled" and e["id"] == "other")
+    api_client.do("cancel", "third")
+    api_client.wait(lambda e: e["event"] == "cancelled" and e["id"] == "third")
+    api_client.do("GET", "soon", "/x")
+    api_client.do("cancel", "soon")
+    assert api_client.get("/y")["status"] == 200
+    assert not [e for e in api_client.kept if e["event"] == "done"]
 
 
-def test_calls_are_started_from_within_callbacks(client, server):
-    client.do("GET", "a", "/x", "then=/y")
-    assert [client.done("a")["status"] for _ in range(2)] == [200, 200]
-    assert [server.seen().path for _ in range(2)] == ["/x", "/y"]
+def test_calls_are_started_from_within_callbacks(api_client, api_server):
+    api_client.do("GET", "a", "/x", "then=/y")
+    assert [api_client.done("a")["status"] for _ in range(2)] == [200, 200]
+    assert [api_server.seen().path for _ in range(2)] == ["/x", "/y"]
 
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("when", ["close", "end-close"])
-def test_all_ends_from_within_a_callback(node, server, family, ca, when):
-    server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
-    with Apictl(node, url(server, family), f"ca={ca.ca}") as client:
+def test_all_ends_from_within_a_callback(node, api_server, family, ca, when):
+    api_server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
+    with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
         for i in range(3):
-            client.do("GET", i, "/x", "text")
-            assert client.data(str(i)) == "begin"
-        client.do("after", "t", 3600000)
-        client.do("GET", "last", "/y", when)
-        client.wait(lambda e: e["event"] == "closed")
-        client.wait(lambda e: e["event"] == "end")
-        assert client.proc.wait(TIMEOUT) == 0
+            api_client.do("GET", i, "/x", "text")
+            assert api_client.data(str(i)) == "begin"
+        api_client.do("after", "t", 3600000)
+        api_client.do("GET", "last", "/y", when)
+        api_client.wait(lambda e: e["event"] == "closed")
+        api_client.wait(lambda e: e["event"] == "end")
+        assert api_client.proc.wait(TIMEOUT) == 0

@@ -22,7 +22,7 @@ BEYOND = {4: "198.51.100.0/24", 6: "2001:db8:2::/48"}  # holds Lab.BEYOND
 
 
 @pytest.fixture(scope="module")
-def shared():
+def shared_lab():
     with Lab() as lab:
         for family in FAMILIES:
             wait_for(lambda: ping(lab, family), "the link to be up")
@@ -30,13 +30,13 @@ def shared():
 
 
 @pytest.fixture
-def lab(shared):
+def lab(shared_lab):
     """Loaded, and without anything that an earlier test has left."""
-    node, written = shared.node, []
+    node, written = shared_lab.node, []
     if not node.outside(PINS).exists():
         node.warren("node", "init")
     node.written = written
-    yield shared
+    yield shared_lab
     if node.outside(PINS).exists():
         for name, key, size in reversed(written):
             map_clear(node, name, key, size)

@@ -378,7 +378,7 @@ row("advertise as another", "spoofed_source", (6,))(lambda c: nd(c, ICMPv6ND_NA(
 
 
 @pytest.fixture(scope="module")
-def pair(node):
+def pod_pair(node):
     a, b = node.pod("a", network()), node.pod("b", network())
     # Not the kernels' multicast reports, two from each end of both.
     wait_for(lambda: all(node.metrics()[("multicast", d)] >= 4 for d in ("egress", "ingress")), "reports")
@@ -389,8 +389,8 @@ def pair(node):
 
 
 @pytest.mark.parametrize("family,build,reason", ROWS)
-def test_dropped(node, pair, monitor, family, build, reason):
-    a, b = pair
+def test_dropped(node, pod_pair, drops, family, build, reason):
+    a, b = pod_pair
     built = build(case(a, b, family))
     prelude, frame = built if isinstance(built, tuple) else ([], built)
     fence = a.packet(family, b.ips[family]) / UDP(sport=7, dport=7777) / b"the last one"
@@ -404,7 +404,7 @@ def test_dropped(node, pair, monitor, family, build, reason):
     noise = () if reason == "multicast" else ("multicast",)
     node.assert_moved(before, expected, noise)
     for _ in range(COPIES):
-        event = monitor.next()
+        event = drops.next()
         assert (event["reason"], event["direction"], event["endpoint"]) == (reason, "egress", a.ifindex)
 
 

@@ -56,14 +56,8 @@ def cluster():
         yield cluster
 
 
-@pytest.fixture
-def monitor(cluster):
-    with Drops(cluster.node) as monitor:
-        yield monitor
-
-
 @pytest.fixture(params=["hostPort", "hostPort at the gateway", "service"])
-def way(request, family):
+def frontend(request, family):
     """(address, port) by which the server is reached, translated."""
     return {
         "hostPort": (Lab.UPLINK[family], HOST_PORT),
@@ -72,40 +66,40 @@ def way(request, family):
     }[request.param]
 
 
-def by_udp(sender, receiver, way, size=5):
+def by_udp(sender, receiver, frontend, size=5):
     """A datagram there and one back; the address that the receiver saw."""
     payload = os.urandom(size)
-    return udp(sender, receiver, way[0], way[1], PORT, receiver.ips[6 if ":" in way[0] else 4], payload=payload)
+    return udp(sender, receiver, frontend[0], frontend[1], PORT, receiver.ips[6 if ":" in frontend[0] else 4], payload=payload)
 
 
-def by_tcp(sender, receiver, way, size=1):
-    return tcp(sender, receiver, way[0], way[1], PORT, size=size)
+def by_tcp(sender, receiver, frontend, size=1):
+    return tcp(sender, receiver, frontend[0], frontend[1], PORT, size=size)
 
 
-def assert_dropped(monitor, pod, way, reason, at):
+def assert_dropped(drops, pod, frontend, reason, at):
     """TCP and UDP; `at`: the pod whose program drops it."""
-    family = 6 if ":" in way[0] else 4
+    family = 6 if ":" in frontend[0] else 4
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         with pod.socket(FAMILY[family], kind) as sock:
             sock.setblocking(False)
-            sock.connect_ex(way)
+            sock.connect_ex(frontend)
             if kind == socket.SOCK_DGRAM:
                 sock.send(b"not this one")
-            event = monitor.wait_flow(sock)
+            event = drops.wait_flow(sock)
             assert event and (event["reason"], event["endpoint"]) == (reason, at.ifindex), event
 
 
 # --- pod to pod -------------------------------------------------------------------------------------------------------
 
 
-def test_allowed(client, server, family, way):
+def test_allowed(client, server, family, frontend):
     """Not isolated; the server sees the client's own address."""
     for _ in range(2):
-        assert by_tcp(client, server, way) == client.ips[family]
-        assert by_udp(client, server, way) == client.ips[family]
+        assert by_tcp(client, server, frontend) == client.ips[family]
+        assert by_udp(client, server, frontend) == client.ips[family]
 
 
-def test_allowed_by_rules_on_both_sides(cluster, client, server, family, way):
+def test_allowed_by_rules_on_both_sides(cluster, client, server, family, frontend):
     """The receiver's: by the client's identity, at the pod's own port. The sender's: by the address, and by the pod."""
     length = 32 if family == 4 else 128
     client_pods = {**namespaces(team="red"), **pods(app="client")}
@@ -114,112 +108,112 @@ def test_allowed_by_rules_on_both_sides(cluster, client, server, family, way):
         policy("back/in", ingress=[sources(client_pods, ports=[port(PORT), port(PORT, "UDP")])]),
         policy(
             "front/out",
-            egress=[targets({**namespaces(), **pods(app="server")}), targets(block(f"{way[0]}/{length}"))],
+            egress=[targets({**namespaces(), **pods(app="server")}), targets(block(f"{frontend[0]}/{length}"))],
             types=["Egress"],
         ),
     )
-    assert by_tcp(client, server, way, size=100000) == client.ips[family]
-    assert by_udp(client, server, way) == client.ips[family]
+    assert by_tcp(client, server, frontend, size=100000) == client.ips[family]
+    assert by_udp(client, server, frontend) == client.ips[family]
 
 
-def test_denied_by_the_receiver(cluster, client, server, family, way, monitor):
+def test_denied_by_the_receiver(cluster, client, server, family, frontend, drops):
     cluster.apply("deny", policy("back/deny", ingress=[sources(pods(app="none"))]))
-    assert_dropped(monitor, client, way, "ingress_denied", at=server)
+    assert_dropped(drops, client, frontend, "ingress_denied", at=server)
 
 
-def test_denied_by_the_receiver_by_port(cluster, client, server, family, way, monitor):
+def test_denied_by_the_receiver_by_port(cluster, client, server, family, frontend, drops):
     """A rule for the port before NAT does not allow the pod's port."""
     ports = [port(number, protocol) for number in (HOST_PORT, SERVICE_PORT) for protocol in ("TCP", "UDP")]
     cluster.apply("deny", policy("back/deny", ingress=[sources(namespaces(), ports=ports)]))
-    assert_dropped(monitor, client, way, "ingress_denied", at=server)
+    assert_dropped(drops, client, frontend, "ingress_denied", at=server)
 
 
-def test_denied_by_the_sender_at_once(cluster, client, server, family, way, monitor):
+def test_denied_by_the_sender_at_once(cluster, client, server, family, frontend, drops):
     """No rule allows the address that it sends to."""
     cluster.apply("deny", policy("front/deny", egress=[], types=["Egress"]))
-    assert_dropped(monitor, client, way, "egress_denied", at=client)
+    assert_dropped(drops, client, frontend, "egress_denied", at=client)
 
 
-def test_denied_by_the_sender_after_translation(cluster, client, server, family, way, monitor):
+def test_denied_by_the_sender_after_translation(cluster, client, server, family, frontend, drops):
     """The address is allowed, the pod that it leads to is not."""
     length = 32 if family == 4 else 128
-    cluster.apply("deny", policy("front/deny", egress=[targets(block(f"{way[0]}/{length}"))], types=["Egress"]))
-    assert_dropped(monitor, client, way, "egress_denied", at=server)
+    cluster.apply("deny", policy("front/deny", egress=[targets(block(f"{frontend[0]}/{length}"))], types=["Egress"]))
+    assert_dropped(drops, client, frontend, "egress_denied", at=server)
 
 
-def test_quarantined_sender(cluster, server, family, way, monitor):
+def test_quarantined_sender(cluster, server, family, frontend, drops):
     """A quarantined pod may reach its host, and a hostPort is its host's: the guard drops what goes on from there."""
     lost = cluster.pod("front/lost", manifest=False, policyTimeout=0)
     try:
-        if way[0] == SERVICE[family]:
-            assert_dropped(monitor, lost, way, "quarantine", at=lost)
+        if frontend[0] == SERVICE[family]:
+            assert_dropped(drops, lost, frontend, "quarantine", at=lost)
             return
         before = cluster.node.guard_drops()
         with lost.udp(family) as sock, server.wire() as seen:
             for i in range(3):
-                sock.sendto(b"not this one", way)
+                sock.sendto(b"not this one", frontend)
                 wait_for(lambda: cluster.node.guard_drops() == before + i + 1, "the guard's counter")
             assert not [f for f in seen.drain() if b"not this one" in f]
     finally:
         cluster.delete("front/lost")
 
 
-def test_deny_reaches_a_live_connection(cluster, client, server, family, way):
+def test_deny_reaches_a_live_connection(cluster, client, server, family, frontend):
     """Denied by the receiver's policy, allowed by the next."""
     with server.tcp_listen(family, PORT) as listener:
-        a = client.tcp_connect(*way)
+        a = client.tcp_connect(*frontend)
         b, _ = listener.accept()
     with a, b:
         a.send(b"there")
         assert b.recv(64) == b"there"
         cluster.apply("deny", policy("back/deny", ingress=[]))
-        with Drops(cluster.node) as monitor:
+        with Drops(cluster.node) as drops:
             a.send(b"later")
-            event = monitor.wait_flow(a)
+            event = drops.wait_flow(a)
             assert (event["reason"], event["endpoint"]) == ("ingress_denied", server.ifindex), event
             b.send(b"answer")
             ports = {"source_port": b.getsockname()[1], "destination_port": a.getsockname()[1]}
-            event = monitor.wait(lambda e: ports.items() <= e["headers"].items())
+            event = drops.wait(lambda e: ports.items() <= e["headers"].items())
             assert event["reason"] == "ingress_denied", event
         cluster.remove("deny")
         assert b.recv(64) == b"later"
         assert a.recv(64) == b"answer"
 
 
-def test_big_transfers(client, server, family, way):
-    by_tcp(client, server, way, size=BIG)
-    by_udp(client, server, way, size=40000)  # in fragments
+def test_big_transfers(client, server, family, frontend):
+    by_tcp(client, server, frontend, size=BIG)
+    by_udp(client, server, frontend, size=40000)  # in fragments
 
 
-def test_port_unreachable_comes_back(client, server, family, way):
+def test_port_unreachable_comes_back(client, server, family, frontend):
     """The error quotes a packet with the pod's address; after reverse NAT the client gets an error for its own packet."""
     with client.udp(family) as sock:
-        sock.connect(way)
+        sock.connect(frontend)
         sock.send(b"no listener")
         with pytest.raises(ConnectionRefusedError):
             sock.recv(64)
 
 
-def test_reset_comes_back(client, server, family, way):
+def test_reset_comes_back(client, server, family, frontend):
     with pytest.raises(ConnectionRefusedError):
-        client.tcp_connect(*way)
+        client.tcp_connect(*frontend)
 
 
-def test_to_itself(server, family, way):
+def test_to_itself(server, family, frontend):
     """Through the stack and back into the same pod: policy is evaluated as for any two pods."""
-    assert by_tcp(server, server, way, size=100000) != server.ips[family]
-    by_udp(server, server, way)
+    assert by_tcp(server, server, frontend, size=100000) != server.ips[family]
+    by_udp(server, server, frontend)
 
 
-def test_to_itself_denied(cluster, server, family, way, monitor):
+def test_to_itself_denied(cluster, server, family, frontend, drops):
     cluster.apply("deny", policy("back/deny", ingress=[]))
-    assert_dropped(monitor, server, way, "ingress_denied", at=server)
+    assert_dropped(drops, server, frontend, "ingress_denied", at=server)
 
 
-def test_both_entries(cluster, client, server, family, way):
+def test_both_entries(cluster, client, server, family, frontend):
     """One ICMP error for the client's request, one for the server's; the second goes through the stack."""
     with server.tcp_listen(family, PORT) as listener:
-        a = client.tcp_connect(*way)
+        a = client.tcp_connect(*frontend)
         b, _ = listener.accept()
         with a, b:
             number = a.getsockname()[1]
@@ -229,8 +223,8 @@ def test_both_entries(cluster, client, server, family, way):
                 if (f["from"]["address"], f["from"]["port"], f["protocol"]) == (client.ips[family], number, "tcp")
             ]
             found = {(f["to"]["address"], f["to"]["port"]): f for f in flows}
-            assert set(found) == {way, (server.ips[family], PORT)}, flows
-            first, second = found[way], found[server.ips[family], PORT]
+            assert set(found) == {frontend, (server.ips[family], PORT)}, flows
+            first, second = found[frontend], found[server.ips[family], PORT]
             assert first["from"]["pod"] == CLIENT and "pod" not in first["to"]
             assert (second["from"]["pod"], second["to"]["pod"]) == (CLIENT, SERVER)
             assert "via-stack" not in first["flags"] and "via-stack" in second["flags"]
@@ -240,16 +234,16 @@ def test_both_entries(cluster, client, server, family, way):
 # --- the world --------------------------------------------------------------------------------------------------------
 
 
-def test_world_by_host_port(cluster, server, family, monitor):
+def test_world_by_host_port(cluster, server, family, drops):
     """The world reaches it as the world: ipBlocks apply to its source, rules for pods do not."""
-    way = Lab.UPLINK[family], HOST_PORT
-    assert by_tcp(cluster.world, server, way, size=BIG) == Lab.WORLD[family]
-    assert by_udp(cluster.world, server, way) == Lab.WORLD[family]
+    frontend = Lab.UPLINK[family], HOST_PORT
+    assert by_tcp(cluster.world, server, frontend, size=BIG) == Lab.WORLD[family]
+    assert by_udp(cluster.world, server, frontend) == Lab.WORLD[family]
     cluster.apply("in", policy("back/in", ingress=[sources(block(f"{Lab.WORLD[family]}/{(32, 128)[family == 6]}"))]))
-    assert by_tcp(cluster.world, server, way) == Lab.WORLD[family]
+    assert by_tcp(cluster.world, server, frontend) == Lab.WORLD[family]
     cluster.apply("in", policy("back/in", ingress=[sources(namespaces())]))
-    monitor.drain()
-    assert_dropped(monitor, cluster.world, way, "ingress_denied", at=server)
+    drops.drain()
+    assert_dropped(drops, cluster.world, frontend, "ingress_denied", at=server)
 
 
 def test_masqueraded(cluster, client, server, family):
@@ -279,7 +273,7 @@ def test_world_to_a_pod_that_may_send_nothing(cluster, client, family):
 
 
 @pytest.mark.parametrize("flags", ["SA", "A", "PA", "FA", "R"])
-def test_unsolicited_answers_from_outside(cluster, client, family, monitor, flags):
+def test_unsolicited_answers_from_outside(cluster, client, family, drops, flags):
     """To a pod that is isolated: not a reply to any flow."""
     from scapy.layers.inet import IP, TCP
     from scapy.layers.inet6 import IPv6
@@ -290,12 +284,12 @@ def test_unsolicited_answers_from_outside(cluster, client, family, monitor, flag
     ip = (IP if family == 4 else IPv6)(src=Lab.WORLD[family], dst=client.ips[family])
     with cluster.world.wire() as out, client.wire() as seen:
         out.send(Ether(src=macs[0], dst=macs[1]) / ip / TCP(sport=443, dport=40001, flags=flags) / b"unsolicited")
-        event = monitor.wait(lambda e: e["endpoint"] == client.ifindex)
+        event = drops.wait(lambda e: e["endpoint"] == client.ifindex)
         assert event["reason"] == "no_connection", event
         assert not [f for f in seen.drain() if b"unsolicited" in f]
 
 
-def test_unrelated_errors_from_outside(cluster, client, family, monitor):
+def test_unrelated_errors_from_outside(cluster, client, family, drops):
     """An ICMP error about a packet that the pod never sent."""
     from scapy.layers.inet import ICMP, IP, UDP
     from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
@@ -307,6 +301,6 @@ def test_unrelated_errors_from_outside(cluster, client, family, monitor):
     macs = [n.ip("link", "show", "eth0")[0]["address"] for n in (cluster.world, cluster.node)]
     with cluster.world.wire() as out, client.wire() as seen:
         out.send(Ether(src=macs[0], dst=macs[1]) / layer(src=Lab.WORLD[family], dst=client.ips[family]) / error)
-        event = monitor.wait(lambda e: e["endpoint"] == client.ifindex)
+        event = drops.wait(lambda e: e["endpoint"] == client.ifindex)
         assert event["reason"] == "icmp_error", event
         assert not [f for f in seen.drain() if b"quoted!!" in f]

@@ -47,7 +47,7 @@ SPOOFS = {  # source: the address that the packet from outside claims
 
 
 @pytest.mark.parametrize("source", SPOOFS)
-def test_nothing_from_outside_reaches_a_quarantined_pod(lab, node, quarantined, monitor, family, source):
+def test_nothing_from_outside_reaches_a_quarantined_pod(lab, node, quarantined, drops, family, source):
     """Whatever its source. (The kernel drops its own addresses as sources, where it checks them.)"""
     frame = from_world(lab, family, SPOOFS[source](None, family), quarantined.ips[family])
     with lab.world.wire() as out, quarantined.wire() as seen:
@@ -55,7 +55,7 @@ def test_nothing_from_outside_reaches_a_quarantined_pod(lab, node, quarantined, 
         out.send(*[frame] * COPIES)
         # A later packet on the same path has been dropped, so all earlier ones have been handled.
         out.send(from_world(lab, family, Lab.WORLD[family], quarantined.ips[family]))
-        event = monitor.wait(lambda e: e["headers"].get("source") == Lab.WORLD[family])
+        event = drops.wait(lambda e: e["headers"].get("source") == Lab.WORLD[family])
         assert (event["reason"], event["endpoint"]) == ("quarantine", quarantined.ifindex)
         assert event["peer"] == "world"
         assert seen.drain() == []
@@ -64,7 +64,7 @@ def test_nothing_from_outside_reaches_a_quarantined_pod(lab, node, quarantined, 
 
 
 @pytest.mark.parametrize("target", ["plain", "quarantined"])
-def test_pod_address_from_outside(lab, node, pods, monitor, family, target):
+def test_pod_address_from_outside(lab, node, pods, drops, family, target):
     other = pods("other", network())
     target = pods(target, network(policy="agent" if target == "quarantined" else "none"))
     frame = from_world(lab, family, other.ips[family], target.ips[family])
@@ -72,7 +72,7 @@ def test_pod_address_from_outside(lab, node, pods, monitor, family, target):
         before = node.metrics()
         out.send(*[frame] * COPIES)
         for _ in range(COPIES):
-            event = monitor.next()
+            event = drops.next()
             assert (event["reason"], event["endpoint"]) == ("spoofed_outside", target.ifindex)
             assert event["peer"] == "world"
         assert seen.drain() == []
@@ -105,7 +105,7 @@ def test_quarantined_pod_and_its_host(node, quarantined, family):
 
 
 @pytest.mark.parametrize("to", ["pod", "world", "beyond"])
-def test_quarantined_pod_gets_nowhere_else(lab, node, plain, quarantined, monitor, family, to):
+def test_quarantined_pod_gets_nowhere_else(lab, node, plain, quarantined, drops, family, to):
     address = {"pod": plain.ips, "world": Lab.WORLD, "beyond": Lab.BEYOND}[to][family]
     with quarantined.udp(family) as sock:
         before = node.metrics()
@@ -113,18 +113,18 @@ def test_quarantined_pod_gets_nowhere_else(lab, node, plain, quarantined, monito
             sock.sendto(b"let me out", (address, 9))
         node.assert_moved(before, {("quarantine", "egress"): COPIES})
     for _ in range(COPIES):
-        event = monitor.next()
+        event = drops.next()
         assert (event["reason"], event["endpoint"]) == ("quarantine", quarantined.ifindex)
         assert (event.get("peer_endpoint") or 0) == (plain.ifindex if to == "pod" else 0)
 
 
-def test_no_pod_reaches_a_quarantined_one(node, plain, quarantined, monitor, family):
+def test_no_pod_reaches_a_quarantined_one(node, plain, quarantined, drops, family):
     with plain.udp(family) as sock, quarantined.wire() as seen:
         before = node.metrics()
         sock.sendto(b"let me in", (quarantined.ips[family], 9))
         node.assert_moved(before, {("quarantine", "egress"): 1})
         assert seen.drain() == []
-    event = monitor.next()
+    event = drops.next()
     assert (event["endpoint"], event["peer_endpoint"]) == (plain.ifindex, quarantined.ifindex)
 
 
@@ -153,7 +153,7 @@ def nat(node):
         node.run("nft", "delete", "table", ip, "testnat", check=False)
 
 
-def test_pod_reaches_quarantined_pod_by_nat(lab, node, plain, quarantined, nat, monitor, family):
+def test_pod_reaches_quarantined_pod_by_nat(lab, node, plain, quarantined, nat, drops, family):
     """The source address is the host's, but the packet is the other pod's, and is evaluated as such."""
     nat(family, quarantined.ips[family])
     with plain.udp(family) as sock, quarantined.wire() as seen:
@@ -161,7 +161,7 @@ def test_pod_reaches_quarantined_pod_by_nat(lab, node, plain, quarantined, nat, 
         sock.sendto(b"round the corner", (Lab.UPLINK[family], 8080))
         node.assert_moved(before, {("to_stack", "egress"): 1, ("quarantine", "ingress"): 1})
         assert seen.drain() == []
-    event = monitor.next()
+    event = drops.next()
     assert (event["reason"], event["endpoint"]) == ("quarantine", quarantined.ifindex)
     assert event["peer_endpoint"] == plain.ifindex
 
@@ -180,10 +180,10 @@ def test_quarantined_pod_does_not_get_out_by_nat(lab, node, plain, quarantined, 
         assert not [f for f in seen.drain() if b"round the corner" in f]
 
 
-def test_world_does_not_get_in_by_nat(lab, node, quarantined, nat, monitor, family):
+def test_world_does_not_get_in_by_nat(lab, node, quarantined, nat, drops, family):
     nat(family, quarantined.ips[family])
     with lab.world.udp(family) as sock, quarantined.wire() as seen:
         sock.sendto(b"hostPort", (Lab.UPLINK[family], 8080))
-        event = monitor.next()
+        event = drops.next()
         assert (event["reason"], event["endpoint"], event["peer"]) == ("quarantine", quarantined.ifindex, "world")
         assert seen.drain() == []

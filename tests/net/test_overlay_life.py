@@ -272,7 +272,7 @@ def test_unknown_identity(overlay, unannounced_pod, family, peer, passes):
 # --- translated by a stack --------------------------------------------------------------------------------------------
 
 
-def service(node, pod, family):
+def add_dnat(node, pod, family):
     """Port 80 of an address that no host has, and port 18080 of the node's own, lead to the pod, on either node."""
     ip = "ip" if family == 4 else "ip6"
     to = f"{pod.ips[family]}:{PORT}" if family == 4 else f"[{pod.ips[family]}]:{PORT}"
@@ -301,11 +301,11 @@ def service(node, pod, family):
 
 
 @pytest.fixture
-def translating(overlay, family):
+def dnat_to_b2(overlay, family):
     """Both nodes have DNAT to b2."""
     _, b = ends(overlay)
     for node in overlay.nodes.values():
-        service(node, b, family)
+        add_dnat(node, b, family)
     overlay.underlay.run("ip", f"-{family}", "route", "add", SERVICE[family], "via", overlay.nodes["n1"].address[family])
     yield
     overlay.underlay.run("ip", f"-{family}", "route", "delete", SERVICE[family])
@@ -320,33 +320,33 @@ def both_protocols(client, server, family, address, port, big=True):
     return seen
 
 
-def test_pod_to_a_service_whose_pod_is_remote(overlay, translating, family):
+def test_pod_to_a_service_whose_pod_is_remote(overlay, dnat_to_b2, family):
     """The sender's node does the DNAT; the reply comes back through its stack."""
     a, b = ends(overlay)
     assert both_protocols(a, b, family, SERVICE[family], SERVICE_PORT) == a.ips[family]
     assert not overlay.arrives_at(a, SERVICE[family], SERVICE_PORT + 1, [b])
 
 
-def test_pod_to_a_service_is_evaluated_by_its_identity(overlay, translating, only_a, family):
+def test_pod_to_a_service_is_evaluated_by_its_identity(overlay, dnat_to_b2, only_a, family):
     a, b = ends(overlay)
     assert both_protocols(a, b, family, SERVICE[family], SERVICE_PORT, big=False) == a.ips[family]
     overlay.relabel("default/a1", app="x")
     assert not overlay.arrives_at(a, SERVICE[family], SERVICE_PORT, [b])
 
 
-def test_pod_to_a_port_of_the_other_node(overlay, translating, family):
+def test_pod_to_a_port_of_the_other_node(overlay, dnat_to_b2, family):
     """The receiver's node does the DNAT: at its own address, where the pod is masqueraded, and at its gateway address."""
     a, b = ends(overlay)
     for address in (b.node.address[family], b.node.gateway[family]):
         both_protocols(a, b, family, address, HOST_PORT)
 
 
-def test_host_to_a_service_whose_pod_is_remote(overlay, translating, family):
+def test_host_to_a_service_whose_pod_is_remote(overlay, dnat_to_b2, family):
     a, b = ends(overlay)
     both_protocols(a.node, b, family, SERVICE[family], SERVICE_PORT)
 
 
-def test_world_to_a_port_of_a_node_whose_pod_is_remote(overlay, translating, family):
+def test_world_to_a_port_of_a_node_whose_pod_is_remote(overlay, dnat_to_b2, family):
     """Without source NAT: the pod sees the client's address, and its reply returns through the node that did the DNAT."""
     a, b = ends(overlay)
     world = overlay.underlay
@@ -356,7 +356,7 @@ def test_world_to_a_port_of_a_node_whose_pod_is_remote(overlay, translating, fam
 
 
 @pytest.fixture
-def masqueraded(overlay, translating, family):
+def masqueraded(overlay, dnat_to_b2, family):
     """As for node ports, whose pods may be on any node: packets from the first node to the pod's have the first node's
     address.
     """

@@ -13,7 +13,7 @@ PODS = {"default/a1": "n1", "default/b2": "n2"}
 
 
 @pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
-def shared(request):
+def shared_overlay(request):
     with Overlay(outer=request.param) as overlay:
         for name, node in PODS.items():
             overlay.pod(name, node, app=name[8])
@@ -22,11 +22,11 @@ def shared(request):
 
 
 @pytest.fixture
-def overlay(shared):
+def overlay(shared_overlay):
     """With an MTU of 1500 before and after the test."""
-    yield shared
-    set_uplinks(shared, 1500)
-    wait_mtu(shared, 1500 - OVERHEAD[shared.outer])
+    yield shared_overlay
+    set_uplinks(shared_overlay, 1500)
+    wait_mtu(shared_overlay, 1500 - OVERHEAD[shared_overlay.outer])
 
 
 def set_uplinks(overlay, mtu):

@@ -42,7 +42,7 @@ def overlay(request):
 
 
 @pytest.fixture
-def server(overlay):
+def target(overlay):
     return overlay.pods["default/c3"]
 
 
@@ -52,7 +52,7 @@ def in_setups(*names):
 
 # Where n1 sends through the tunnel to n3. Between nodes on one link the source needs NAT, too.
 TUNNELLED = list(SETUPS)[:3]
-EVERY_WAY = in_setups(*TUNNELLED)
+THROUGH_TUNNELS = in_setups(*TUNNELLED)
 
 
 # --- everybody --------------------------------------------------------------------------------------------------------
@@ -113,18 +113,18 @@ def rules_to(pod, family):
 
 
 @pytest.fixture
-def translating(overlay, server, family):
+def dnat_target(overlay, target, family):
     n1, ip = overlay.nodes["n1"], "ip" if family == 4 else "ip6"
     overlay.end_probes()  # there is one reader of a node's events
     chains = [
-        f"chain {hook} {{ type nat hook {hook} priority -100\n" + "\n".join(rules_to(server, family)) + "\n}"
+        f"chain {hook} {{ type nat hook {hook} priority -100\n" + "\n".join(rules_to(target, family)) + "\n}"
         for hook in ("prerouting", "output")
     ]
     n1.run("nft", "-f", "-", input="\n".join([f"table {ip} service {{", *chains, "}"]))
     for node in (overlay.underlay, overlay.nodes["n2"], overlay.nodes["n3"]):
         via = n1.address[family] if node is overlay.underlay else overlay.underlay.router(node.number, family)
         node.run("ip", f"-{family}", "route", "add", SERVICE[family], "via", via)
-    yield server
+    yield target
     for node in (overlay.underlay, overlay.nodes["n2"], overlay.nodes["n3"]):
         node.run("ip", f"-{family}", "route", "delete", SERVICE[family])
     n1.run("nft", "delete", "table", ip, "service")
@@ -135,49 +135,49 @@ def worlds_address(overlay, family):
     return overlay.underlay.router(1, family)
 
 
-def ways(overlay, family):
+def frontends(overlay, family):
     return (overlay.nodes["n1"].address[family], HOST_PORT), (SERVICE[family], SERVICE_PORT)
 
 
-@EVERY_WAY
-def test_world_by_the_first_node(overlay, translating, family):
+@THROUGH_TUNNELS
+def test_world_by_the_first_node(overlay, dnat_target, family):
     """Its source is unchanged, and the replies come back, those that need several packets, too."""
     world = overlay.underlay
-    for address, number in ways(overlay, family):
-        assert tcp(world, translating, address, number, PORT, size=2 << 20) == worlds_address(overlay, family)
+    for address, number in frontends(overlay, family):
+        assert tcp(world, dnat_target, address, number, PORT, size=2 << 20) == worlds_address(overlay, family)
         for size in (1, 1300, 5000, 40000):
             wait_for(
                 # The first that is too big is lost, and its error gives the sender the path's MTU.
-                lambda: by_udp(world, translating, (address, number), family, bytes(size)),
+                lambda: by_udp(world, dnat_target, (address, number), family, bytes(size)),
                 f"{size} bytes there and back",
             )
     world.ping(SERVICE[family], count=3, size=1000)
 
 
-def by_udp(client, server, way, family, payload):
+def by_udp(client, server, frontend, family, payload):
     with contextlib.suppress(TimeoutError):
-        return udp(client, server, *way, PORT, server.ips[family], payload=payload, timeout=0.5)
+        return udp(client, server, *frontend, PORT, server.ips[family], payload=payload, timeout=0.5)
     return None
 
 
-@EVERY_WAY
-def test_world_by_the_first_node_on_the_wire(overlay, translating, family):
+@THROUGH_TUNNELS
+def test_world_by_the_first_node_on_the_wire(overlay, dnat_target, family):
     """Towards the pod each packet carries the world's identity; the replies return on the same path."""
     world = overlay.underlay
     with overlay.capture() as wire:
-        tcp(world, translating, SERVICE[family], SERVICE_PORT, PORT)
+        tcp(world, dnat_target, SERVICE[family], SERVICE_PORT, PORT)
         frames = [Tunnelled(frame) for frame in wire.drain() if is_tunnel(frame)]
     ours = [t for t in frames if t.inner_family == family and worlds_address(overlay, family) in inner_ends(family, t.inner)]
-    there = [t for t in ours if inner_ends(family, t.inner)[1] == translating.ips[family]]
+    there = [t for t in ours if inner_ends(family, t.inner)[1] == dnat_target.ips[family]]
     assert there and all(t.identity == 2 for t in there)
-    n1, n = overlay.nodes["n1"], translating.node
+    n1, n = overlay.nodes["n1"], dnat_target.node
     assert {tuple(t.addresses) for t in there} == {(n1.address[overlay.outer], n.address[overlay.outer])}
-    back = [t for t in ours if inner_ends(family, t.inner)[0] == translating.ips[family]]
+    back = [t for t in ours if inner_ends(family, t.inner)[0] == dnat_target.ips[family]]
     assert back and all(t.identity >> 56 == 2 for t in back)
 
 
-@EVERY_WAY
-def test_errors_find_back_to_the_world(overlay, translating, family):
+@THROUGH_TUNNELS
+def test_errors_find_back_to_the_world(overlay, dnat_target, family):
     """A reset, and a port that is unreachable: the client's socket gets the error."""
     world = overlay.underlay
     with pytest.raises(ConnectionRefusedError):
@@ -190,11 +190,11 @@ def test_errors_find_back_to_the_world(overlay, translating, family):
             sock.recv(1)
 
 
-@EVERY_WAY
-def test_error_of_the_worlds_reaches_the_pod(overlay, translating, family):
+@THROUGH_TUNNELS
+def test_error_of_the_worlds_reaches_the_pod(overlay, dnat_target, family):
     """The client has closed its socket: the pod that replies late gets the error."""
     world = overlay.underlay
-    with translating.udp(family, PORT, translating.ips[family]) as server:
+    with dnat_target.udp(family, PORT, dnat_target.ips[family]) as server:
         server.settimeout(TIMEOUT)
         with world.udp(family) as client:
             client.connect((SERVICE[family], SERVICE_PORT))
@@ -206,11 +206,11 @@ def test_error_of_the_worlds_reaches_the_pod(overlay, translating, family):
             server.recv(64)
 
 
-@EVERY_WAY
-def test_world_is_evaluated_by_its_address(overlay, translating, family):
+@THROUGH_TUNNELS
+def test_world_is_evaluated_by_its_address(overlay, dnat_target, family):
     """At the pod, as the world; an established flow too, and its denial has that reason."""
     world, length = overlay.underlay, {4: 32, 6: 128}[family]
-    app = translating.labels["app"]
+    app = dnat_target.labels["app"]
 
     def allow(address):
         rule = sources(block(f"{address}/{length}"))
@@ -218,15 +218,15 @@ def test_world_is_evaluated_by_its_address(overlay, translating, family):
 
     try:
         allow(worlds_address(overlay, family))
-        assert tcp(world, translating, SERVICE[family], SERVICE_PORT, PORT) == worlds_address(overlay, family)
-        with Transfer(world, translating, SERVICE[family], SERVICE_PORT, PORT) as transfer:
+        assert tcp(world, dnat_target, SERVICE[family], SERVICE_PORT, PORT) == worlds_address(overlay, family)
+        with Transfer(world, dnat_target, SERVICE[family], SERVICE_PORT, PORT) as transfer:
             transfer.wait_more(5000)
-            with Drops(translating.node) as drops:
+            with Drops(dnat_target.node) as drops:
                 allow(Underlay.BEYOND[family])
                 event = drops.wait(lambda e: e["reason"] == "ingress_denied")
                 assert event and event["peer"] == "world" and event["peer_node"] == "n1", event
             # The fence goes to the pod's node, by the other node.
-            assert not arrives_at(world, SERVICE[family], SERVICE_PORT, [translating], via=translating.node.address[family])
+            assert not arrives_at(world, SERVICE[family], SERVICE_PORT, [dnat_target], via=dnat_target.node.address[family])
             allow(worlds_address(overlay, family))
             transfer.wait_more(5000)
     finally:
@@ -234,10 +234,10 @@ def test_world_is_evaluated_by_its_address(overlay, translating, family):
 
 
 @in_setups(TUNNELLED[0])
-def test_agents_are_not_needed(overlay, translating, family):
+def test_agents_are_not_needed(overlay, dnat_target, family):
     """New and old connections work with all agents dead; and changes of the cluster disturb none."""
     world = overlay.underlay
-    with Transfer(world, translating, SERVICE[family], SERVICE_PORT, PORT, down=True) as transfer:
+    with Transfer(world, dnat_target, SERVICE[family], SERVICE_PORT, PORT, down=True) as transfer:
         transfer.wait_more(5000)
         overlay.pod("default/new", "n1", app="new")  # so that the cluster has another generation
         transfer.wait_more(5000)
@@ -247,7 +247,7 @@ def test_agents_are_not_needed(overlay, translating, family):
             node.agent.kill()
         try:
             transfer.wait_more(5000)
-            assert by_udp(world, translating, (SERVICE[family], SERVICE_PORT), family, b"who is there")
+            assert by_udp(world, dnat_target, (SERVICE[family], SERVICE_PORT), family, b"who is there")
         finally:
             for node in overlay.nodes.values():
                 node.agent.start(wait=False)
@@ -255,12 +255,12 @@ def test_agents_are_not_needed(overlay, translating, family):
                 node.agent.wait_notified("READY=1", 3 * TIMEOUT)
 
 
-@EVERY_WAY
-def test_only_replies_enter_the_stack(overlay, translating, family):
+@THROUGH_TUNNELS
+def test_only_replies_enter_the_stack(overlay, dnat_target, family):
     """Another node's pods cannot send through the first node: it accepts replies of forwarded flows only."""
-    n1, n, outer = overlay.nodes["n1"], translating.node, overlay.outer
-    inner = (IP if family == 4 else IPv6)(src=translating.ips[family], dst=Underlay.BEYOND[family]) / UDP(sport=PORT, dport=9)
-    identity = n.agent.identity(translating)
+    n1, n, outer = overlay.nodes["n1"], dnat_target.node, overlay.outer
+    inner = (IP if family == 4 else IPv6)(src=dnat_target.ips[family], dst=Underlay.BEYOND[family]) / UDP(sport=PORT, dport=9)
+    identity = n.agent.identity(dnat_target)
     packet = geneve(n.address[outer], n1.address[outer], inner, identity=identity)
     before = n1.metrics()
     with overlay.underlay.udp(family, 9, Underlay.BEYOND[family]) as beyond:
@@ -275,9 +275,9 @@ def test_only_replies_enter_the_stack(overlay, translating, family):
 # --- a client of the cluster ------------------------------------------------------------------------------------------
 
 
-@EVERY_WAY
+@THROUGH_TUNNELS
 @pytest.mark.parametrize("client", ["default/b2", "n2", "default/c3"])
-def test_cluster_by_the_first_node(overlay, translating, family, client):
+def test_cluster_by_the_first_node(overlay, dnat_target, family, client):
     """A pod, or a host, by another node's address with DNAT to a third node, or back to itself. Without source NAT it
     is dropped with its reason: only the second node may use its address. With source NAT, which is the rule, it works.
     """
@@ -285,16 +285,16 @@ def test_cluster_by_the_first_node(overlay, translating, family, client):
     client = overlay.pods.get(client) or overlay.nodes[client]
     address = n1.address[family]
     with Drops(n1) as drops:
-        assert not overlay.arrives_at(client, address, HOST_PORT, [translating])
+        assert not overlay.arrives_at(client, address, HOST_PORT, [dnat_target])
         assert drops.wait(lambda e: e["reason"] == "spoofed_outside"), "refused without a word"
     ip = "ip" if family == 4 else "ip6"
     n1.run("nft", "add", "chain", ip, "service", "after", "{ type nat hook postrouting priority srcnat; }")
     n1.run("nft", "add", "rule", ip, "service", "after", "ct status dnat oifname warren0 masquerade")
     # The kernel forwards no GSO packets from one tunnel into another; only virtual links have them: few bytes, by the
     # gateway.
-    for way, size in (((address, HOST_PORT), 1 << 20), ((n1.gateway[family], HOST_PORT), 1000)):
-        assert tcp(client, translating, *way, PORT, size=size) == n1.gateway[family]
-        assert udp(client, translating, *way, PORT, translating.ips[family]) == n1.gateway[family]
+    for frontend, size in (((address, HOST_PORT), 1 << 20), ((n1.gateway[family], HOST_PORT), 1000)):
+        assert tcp(client, dnat_target, *frontend, PORT, size=size) == n1.gateway[family]
+        assert udp(client, dnat_target, *frontend, PORT, dnat_target.ips[family]) == n1.gateway[family]
 
 
 # --- nodes come and go ------------------------------------------------------------------------------------------------

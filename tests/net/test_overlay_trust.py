@@ -102,7 +102,7 @@ def test_pod_sends_fragments_to_the_tunnel_port(overlay, n1, n2, a1, quiet, fami
 
 
 @pytest.fixture
-def service(n1, n2, family):
+def dnat_to_tunnel(n1, n2, family):
     """Port 80 of an address that no host has leads to the other node's tunnel."""
     ip, to = ("ip", f"{n2.address[4]}:{PORT}") if family == 4 else ("ip6", f"[{n2.address[6]}]:{PORT}")
     rule = f"{ip} daddr {SERVICE[family]} udp dport 80 dnat to {to}"
@@ -120,12 +120,12 @@ def service(n1, n2, family):
     n1.run("nft", "delete", "table", ip, "service")
 
 
-def test_pod_sends_to_the_tunnel_port_through_a_service(overlay, n1, n2, a1, quiet, family, service):
+def test_pod_sends_to_the_tunnel_port_through_a_service(overlay, n1, n2, a1, quiet, family, dnat_to_tunnel):
     target = overlay.pods["default/b2"]
     with a1.udp(family) as sock, Arrivals(target) as arrived:
         before = n1.guard_drops()
         for _ in range(COPIES):
-            sock.sendto(forged(overlay, family, target.ips[family]), (service, 80))
+            sock.sendto(forged(overlay, family, target.ips[family]), (dnat_to_tunnel, 80))
         wait_for(lambda: n1.guard_drops() >= before + COPIES, "the guard's counter")
         assert n1.guard_drops() == before + COPIES
         assert quiet() and not arrived()
@@ -142,11 +142,11 @@ for _ in range(int(sys.argv[5])):
 """
 
 
-@pytest.mark.parametrize("way", ["straight", "through a service"])
+@pytest.mark.parametrize("path", ["straight", "through a service"])
 @pytest.mark.parametrize("user", [UNPRIVILEGED, 0])
-def test_host_process_sends_to_the_tunnel_port(overlay, n1, n2, quiet, family, service, user, way):
+def test_host_process_sends_to_the_tunnel_port(overlay, n1, n2, quiet, family, dnat_to_tunnel, user, path):
     target = overlay.pods["default/b2"]
-    address, number = (n2.address[family], PORT) if way == "straight" else (service, 80)
+    address, number = (n2.address[family], PORT) if path == "straight" else (dnat_to_tunnel, 80)
     payload = forged(overlay, family, target.ips[family]).hex()
     with Arrivals(target) as arrived:
         before = n1.guard_drops()

@@ -27,12 +27,6 @@ QUARANTINE, NOT_ISOLATED = 0, 1  # classes
 COPIES = 20
 
 
-@pytest.fixture
-def monitor(cluster):
-    with Drops(cluster.node) as monitor:
-        yield monitor
-
-
 def words(cluster):
     """{pod: (class, identity, revision)}"""
     return {e["pod"]: (e["class"], e["identity"], e["revision"]) for e in cluster.node.warren_json("endpoint", "list")}
@@ -54,7 +48,7 @@ def end_abruptly(*socks):
 
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
-def test_deny_is_not_reopened_from_the_reply_side(cluster, client, server, monitor, family, protocol):
+def test_deny_is_not_reopened_from_the_reply_side(cluster, client, server, drops, family, protocol):
     """The server is not isolated in what it sends; its packets on the denied flow do not pass and open nothing."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     with contextlib.ExitStack() as stack:
@@ -74,7 +68,7 @@ def test_deny_is_not_reopened_from_the_reply_side(cluster, client, server, monit
         for _ in range(3):
             for sock, pod in ((b, server), (a, client)):
                 sock.send(b"not this one")
-                event = monitor.wait_flow(sock)
+                event = drops.wait_flow(sock)
                 assert event and (event["reason"], event["endpoint"]) == ("ingress_denied", pod.ifindex), event
         for sock in (a, b):
             sock.setblocking(False)
@@ -82,7 +76,7 @@ def test_deny_is_not_reopened_from_the_reply_side(cluster, client, server, monit
                 sock.recv(64)
 
 
-def test_crafted_answers_open_nothing(cluster, client, server, monitor, family):
+def test_crafted_answers_open_nothing(cluster, client, server, drops, family):
     """SYN-ACKs, ACKs, data, FINs and RSTs with the ports of a connection that was denied, or never opened."""
     from scapy.layers.inet import TCP
 
@@ -91,18 +85,18 @@ def test_crafted_answers_open_nothing(cluster, client, server, monitor, family):
     with a, server.wire() as out, client.wire() as seen:
         a.setblocking(False)
         a.connect_ex((server.ips[family], 8080))
-        event = monitor.wait(lambda e: e["reason"] == "ingress_denied")
+        event = drops.wait(lambda e: e["reason"] == "ingress_denied")
         assert event["headers"]["destination_port"] == 8080
         for flags, sport in itertools.product(("SA", "A", "PA", "FA", "R"), (8080, 8081)):
             dport = a.getsockname()[1]
             out.send(server.packet(family, client.ips[family]) / TCP(sport=sport, dport=dport, flags=flags) / b"answer")
             ports = {"source_port": sport, "destination_port": dport}  # (closed sockets of earlier tests still retransmit)
-            event = monitor.wait(lambda e, ports=ports: e["endpoint"] == server.ifindex and ports.items() <= e["headers"].items())
+            event = drops.wait(lambda e, ports=ports: e["endpoint"] == server.ifindex and ports.items() <= e["headers"].items())
             assert event["reason"] == ("ingress_denied" if sport == 8080 else "no_connection"), (flags, sport, event)
         assert not [f for f in seen.drain() if b"answer" in f]
 
 
-def test_direction_of_a_connection_is_not_reversed(cluster, client, server, monitor, family):
+def test_direction_of_a_connection_is_not_reversed(cluster, client, server, drops, family):
     """The client may open no connections, but may be connected to. The server's bare SYN between the same ports does
     not make replies of what the client sends on the connection that it has opened before.
     """
@@ -116,16 +110,16 @@ def test_direction_of_a_connection_is_not_reversed(cluster, client, server, moni
         ports = {"sport": b.getsockname()[1], "dport": a.getsockname()[1]}
         cluster.apply("deny", policy("front/deny", egress=[], types=["Egress"]))
         a.send(b"not this one")
-        assert monitor.wait(lambda e: e["reason"] == "egress_denied" and e["endpoint"] == client.ifindex)
+        assert drops.wait(lambda e: e["reason"] == "egress_denied" and e["endpoint"] == client.ifindex)
         with server.wire() as out, server.wire() as seen:
             out.send(server.packet(family, client.ips[family]) / TCP(**ports, flags="S", seq=1))
             for _ in range(2):
-                monitor.drain()
-                assert monitor.wait(lambda e: e["endpoint"] == client.ifindex), "nothing of the client's is dropped"
+                drops.drain()
+                assert drops.wait(lambda e: e["endpoint"] == client.ifindex), "nothing of the client's is dropped"
             assert not [f for f in seen.drain() if b"not this one" in f]
 
 
-def test_echo_request_is_no_reply(cluster, client, server, monitor, family):
+def test_echo_request_is_no_reply(cluster, client, server, drops, family):
     """The server may send requests to the client, and gets replies. A request of the client with the same number is no
     reply.
     """
@@ -142,21 +136,21 @@ def test_echo_request_is_no_reply(cluster, client, server, monitor, family):
         seen.drain()
         for _ in range(3):
             other.sendto(echo_request(family, ident), (server.ips[family], 0))
-            event = monitor.wait(lambda e: e["endpoint"] == client.ifindex and "source_port" not in e["headers"])
+            event = drops.wait(lambda e: e["endpoint"] == client.ifindex and "source_port" not in e["headers"])
             assert event["reason"] == "ingress_denied", event
             assert seen.drain() == []
         asks.sendto(echo_request(family, ident), (client.ips[family], 0))
         assert asks.recv(2048), "no answer any more"
 
 
-def test_echo_reply_opens_nothing(cluster, client, server, monitor, family):
+def test_echo_reply_opens_nothing(cluster, client, server, drops, family):
     cluster.apply("deny", policy("back/deny", ingress=[]))
     reply = bytes([0 if family == 4 else 129]) + echo_request(family, 0x5858)[1:]
     if family == 4:  # the checksum of the other type
         reply = b"\0\0" + struct.pack("!H", struct.unpack("!H", reply[2:4])[0] + 0x0800) + reply[4:]
     with client.socket(FAMILY[family], socket.SOCK_RAW, ICMP[family]) as sock, server.wire() as seen:
         sock.sendto(reply, (server.ips[family], 0))
-        event = monitor.wait(lambda e: e["endpoint"] == client.ifindex)
+        event = drops.wait(lambda e: e["endpoint"] == client.ifindex)
         assert event["reason"] == "no_connection", event
         assert seen.drain() == []
 
@@ -235,7 +229,7 @@ def test_namespace_without_object(cluster, server, family):
     assert drop_reason("ghost/pod", SERVER, family=family) == "ingress_denied"
 
 
-def test_address_of_another_pod_before(cluster, server, monitor, family):
+def test_address_of_another_pod_before(cluster, server, drops, family):
     """Another pod gets the address at once. The first one's rights end with it, its connections too."""
     cluster.apply("only", ONLY_CLIENT)
     ipam = {**network()["ipam"], "rest": 0}
@@ -257,24 +251,24 @@ def test_address_of_another_pod_before(cluster, server, monitor, family):
         ips = {"ips": [f"{address[4]}/24", f"{address[6]}/64"]}
         second = cluster.pod("front/second", {"app": "thief"}, ipam=ipam, runtime=ips)
         assert second.ips == address
-        monitor.drain()
+        drops.drain()
         with second.udp(family, port=source, address=address[family]) as thief:
             for _ in range(3):
                 thief.sendto(b"not this one", b.getsockname()[:2])
-                event = monitor.wait(lambda e: e["endpoint"] == second.ifindex)
+                event = drops.wait(lambda e: e["endpoint"] == second.ifindex)
                 assert event["reason"] == "ingress_denied", event
         from scapy.layers.inet import TCP
 
         with second.wire() as out:
             dport = listener.getsockname()[1]
             out.send(second.packet(family, server.ips[family]) / TCP(sport=stream_port, dport=dport, flags="PA") / b"x")
-            event = monitor.wait(lambda e: e["endpoint"] == second.ifindex)
+            event = drops.wait(lambda e: e["endpoint"] == second.ifindex)
             assert event["reason"] == "no_connection", event
         # Nor do packets of the server on the old connection reach the new pod as replies.
         with second.wire() as seen:
             with contextlib.suppress(OSError):
                 accepted.send(b"for the first one")
-            event = monitor.wait(lambda e: e["endpoint"] == server.ifindex)
+            event = drops.wait(lambda e: e["endpoint"] == server.ifindex)
             assert event["reason"] == "no_connection", event
             assert not [f for f in seen.drain() if b"for the first one" in f]
         accepted.close()
@@ -293,9 +287,9 @@ def test_manifest_comes_late(cluster, server, family):
         cluster.write("pod-front-late", pod_object("front/late", {"app": "thief"}))
         late = adding.result()
     assert class_of(cluster, "front/late") == NOT_ISOLATED
-    with Drops(cluster.node) as monitor, late.udp(family) as sock:
+    with Drops(cluster.node) as drops, late.udp(family) as sock:
         sock.sendto(b"not this one", (server.ips[family], 9))
-        event = monitor.wait(lambda e: e["endpoint"] == late.ifindex)
+        event = drops.wait(lambda e: e["endpoint"] == late.ifindex)
         assert event["reason"] == "ingress_denied", event
     cluster.apply("pod-front-late", pod_object("front/late", {"app": "client"}))
     tcp(late, server, server.ips[family])

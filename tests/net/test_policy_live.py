@@ -14,7 +14,6 @@ import pytest
 from cluster import CLIENT, LABELS, NAMESPACES, SERVER
 from lab import NODE_GATEWAY, Lab, moved
 from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources, targets
-from monitor import Drops
 from netns import tcp, udp, wait_for
 from probes import DENIALS
 from traffic import Datagrams, Transfer
@@ -27,21 +26,15 @@ TRIES = 5
 FROM_RED = policy("back/from", {"app": "server"}, ingress=[sources({**namespaces(team="red"), **pods(app="client")})])
 
 
-@pytest.fixture
-def monitor(cluster):
-    with Drops(cluster.node) as monitor:
-        yield monitor
-
-
-def drops(cluster):
+def denials(cluster):
     return {key: count for key, count in cluster.node.metrics().items() if key[0] in DENIALS + ("no_connection",)}
 
 
 @contextlib.contextmanager
 def nothing_dropped(cluster):
-    before = drops(cluster)
+    before = denials(cluster)
     yield
-    assert moved(before, drops(cluster)) == {}
+    assert moved(before, denials(cluster)) == {}
 
 
 # The changes that deny a flow from client to server: (what is enforced before, the manifest that denies).
@@ -77,26 +70,26 @@ def change(request, cluster):
 
 
 @pytest.mark.parametrize("down", [False, True], ids=["up", "down"])
-def test_deny_cuts_a_transfer_and_allow_revives_it(cluster, client, server, monitor, family, change, down):
+def test_deny_cuts_a_transfer_and_allow_revives_it(cluster, client, server, drops, family, change, down):
     """Whichever side sends. The retransmissions of lost segments pass again."""
     deny, allow = change
     with Transfer(client, server, server.ips[family], down=down) as transfer:
         for _ in range(2):
             transfer.wait_more(5000)
-            monitor.drain()
+            drops.drain()
             deny()
             cluster.agent.wait_applied()
             for _ in range(2):
-                event = monitor.wait_flow(transfer.a)
+                event = drops.wait_flow(transfer.a)
                 assert event["reason"] in DENIALS, event
             got = transfer.got
-            assert monitor.wait_flow(transfer.a), "it does not try again"
+            assert drops.wait_flow(transfer.a), "it does not try again"
             assert transfer.got == got, "bytes arrive after the first drops"
             allow()
             transfer.wait_more(5000)
 
 
-def test_a_deny_takes_effect_by_itself(cluster, client, server, monitor, family):
+def test_a_deny_takes_effect_by_itself(cluster, client, server, drops, family):
     """From before the rename until the last byte of a busy connection, each time."""
     took = []
     with Transfer(client, server, server.ips[family]) as transfer:
@@ -104,10 +97,10 @@ def test_a_deny_takes_effect_by_itself(cluster, client, server, monitor, family)
             transfer.wait_more(5000)
             begin = time.monotonic()
             cluster.write("deny", policy("back/deny", ingress=[]))
-            assert monitor.wait_flow(transfer.a)["reason"] in DENIALS
+            assert drops.wait_flow(transfer.a)["reason"] in DENIALS
             took.append((transfer.last - begin) * 1000)
             cluster.remove("deny")
-            monitor.drain()
+            drops.drain()
     print("milliseconds:", [round(ms, 1) for ms in took])
     assert max(took) <= CUT_MS, took
 
@@ -182,7 +175,7 @@ def test_policy_rewritten_under_traffic_that_stays_allowed(cluster, client, serv
 
 
 @pytest.fixture
-def pair(client, server, family):
+def socket_pair(client, server, family):
     """Two connected UDP sockets that have exchanged datagrams."""
     with server.udp(family, address=server.ips[family]) as b, client.udp(family, address=client.ips[family]) as a:
         a.connect(b.getsockname()[:2])
@@ -199,50 +192,50 @@ def assert_passes(source, sink, text):
     assert sink.recv(64) == text
 
 
-def assert_dropped(monitor, source, reason, pod):
+def assert_dropped(drops, source, reason, pod):
     """The reason names the flow's policy; the endpoint is the one that sent."""
     source.send(b"not this one")
-    event = monitor.wait_flow(source)
+    event = drops.wait_flow(source)
     assert event and (event["reason"], event["endpoint"]) == (reason, pod.ifindex), event
 
 
 @pytest.mark.parametrize("first", ["initiator", "responder"])
-def test_next_packet_of_either_side_is_evaluated(cluster, client, server, monitor, pair, first):
+def test_next_packet_of_either_side_is_evaluated(cluster, client, server, drops, socket_pair, first):
     """By the initiator's direction, whichever side sends it."""
-    a, b = pair
+    a, b = socket_pair
     cluster.apply("deny", policy("back/deny", ingress=[]))
     order = [(a, client), (b, server)]
     for sock, pod in order if first == "initiator" else order[::-1]:
-        assert_dropped(monitor, sock, "ingress_denied", pod)
+        assert_dropped(drops, sock, "ingress_denied", pod)
     cluster.remove("deny")
     for source, sink in ((a, b), (b, a)) if first == "initiator" else ((b, a), (a, b)):
         assert_passes(source, sink, b"again")
 
 
-def test_responder_may_answer_though_it_may_not_begin(cluster, client, server, monitor, pair):
+def test_responder_may_answer_though_it_may_not_begin(cluster, client, server, drops, socket_pair):
     """Isolated in its egress, and the initiator in its ingress: neither applies to a reply."""
-    a, b = pair
+    a, b = socket_pair
     cluster.apply("mute", policy("back/mute", egress=[], types=["Egress"]), policy("front/deaf", ingress=[]))
     assert_passes(a, b, b"question")
     assert_passes(b, a, b"answer")
     with server.udp(4) as other:
         other.sendto(b"a flow of its own", (client.ips[4], 9))
-        event = monitor.wait_flow(other)
+        event = drops.wait_flow(other)
         assert event["reason"] == "egress_denied", event
 
 
 @pytest.mark.parametrize("down", [False, True], ids=["up", "down"])
-def test_half_closed_connection(cluster, client, server, monitor, family, down):
+def test_half_closed_connection(cluster, client, server, drops, family, down):
     """One side has sent its FIN and is still sent to: cut, and revived."""
     with Transfer(client, server, server.ips[family], down=down, half_closed=True) as transfer:
         transfer.wait_more(5000)
         cluster.apply("deny", policy("back/deny", ingress=[]))
-        assert monitor.wait_flow(transfer.a)["reason"] in DENIALS
+        assert drops.wait_flow(transfer.a)["reason"] in DENIALS
         cluster.remove("deny")
         transfer.wait_more(5000)
 
 
-def test_idle_connection(cluster, client, server, monitor, family):
+def test_idle_connection(cluster, client, server, drops, family):
     """Denied and allowed while it was idle: no effect. Denied when it sends: cut. Its entry lasts long."""
     with server.tcp_listen(family) as listener:
         a = client.tcp_connect(server.ips[family], listener.getsockname()[1])
@@ -263,7 +256,7 @@ def test_idle_connection(cluster, client, server, monitor, family):
         assert flow["state"] == "replied" and flow["expires"] > 7200 * 1000, flow
         cluster.apply("deny", policy("back/deny", ingress=[]))
         b.send(b"not this one")
-        assert monitor.wait_flow(b)["reason"] == "ingress_denied"
+        assert drops.wait_flow(b)["reason"] == "ingress_denied"
 
 
 def test_connections_to_and_from_the_host_and_the_world(cluster, client, family):

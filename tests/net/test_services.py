@@ -15,7 +15,6 @@ from cluster import CLIENT, NAMESPACES, SERVER, Cluster
 from connect import arrives_at
 from lab import Lab
 from manifests import block, endpoint, endpoint_slice, pods, policy, port, service, sources, targets
-from monitor import Drops
 from named import ASK, Named, ask_tcp, ask_udp
 from netns import FAMILY, TIMEOUT, tcp, udp, wait_for
 from packets import IPPROTO_SCTP, SCTP_INIT, SCTP_INIT_ACK, raw_payload, sctp_packet
@@ -76,7 +75,7 @@ def others(cluster):
 
 
 @pytest.fixture
-def lead(cluster):
+def set_backends(cluster):
     """lead(name...): the service has these pods as backends."""
 
     def to(*names, **spec):
@@ -86,15 +85,9 @@ def lead(cluster):
 
 
 @pytest.fixture
-def named(cluster, family):
-    with Named([(name, pod, pod.ips[family]) for name, pod in cluster.pods.items() if name != CLIENT], TARGET) as named:
-        yield named
-
-
-@pytest.fixture
-def drops(cluster):
-    with Drops(cluster.node) as monitor:
-        yield monitor
+def named_servers(cluster, family):
+    with Named([(name, pod, pod.ips[family]) for name, pod in cluster.pods.items() if name != CLIENT], TARGET) as named_servers:
+        yield named_servers
 
 
 def connection(client, server, family):
@@ -106,9 +99,9 @@ def connection(client, server, family):
 
 
 @pytest.mark.smoke
-def test_leads_to_its_backend(cluster, client, server, family, lead):
+def test_leads_to_its_backend(cluster, client, server, family, set_backends):
     """The backend sees the client's own address; and many bytes in both directions."""
-    lead(SERVER)
+    set_backends(SERVER)
     assert tcp(client, server, VIP[family], PORT, TARGET, size=1 << 20) == client.ips[family]
     assert udp(client, server, VIP[family], PORT, TARGET, server.ips[family]) == client.ips[family]
     # The pod itself is reached as before.
@@ -140,29 +133,29 @@ def test_sctp_leads_to_its_backend(cluster, client, server, family, drops):
 
 
 @pytest.mark.parametrize("protocol", ASK)
-def test_spreads_over_backends(client, family, lead, named, protocol):
+def test_spreads_over_backends(client, family, set_backends, named_servers, protocol):
     """300 flows over 3 backends: each gets 100, give or take six deviations of that (8.2): one run in 10^8 differs more."""
-    lead(*BACKENDS)
+    set_backends(*BACKENDS)
     counts = collections.Counter(ASK[protocol](client, VIP[family]) for _ in range(300))
     assert counts.keys() == set(BACKENDS)
     assert min(counts.values()) >= 51 and max(counts.values()) <= 149, counts
 
 
-def test_many_short_flows(client, family, lead, named):
+def test_many_short_flows(client, family, set_backends, named_servers):
     """As a resolver's: a socket each; all get replies, from the address that they sent to."""
-    lead(*BACKENDS)
+    set_backends(*BACKENDS)
     for _ in range(2000):
         assert ask_udp(client, VIP[family]) in BACKENDS
 
 
-def test_pod_reaches_itself(client, family, lead):
-    lead(CLIENT)
+def test_pod_reaches_itself(client, family, set_backends):
+    set_backends(CLIENT)
     source = tcp(client, client, VIP[family], PORT, TARGET, size=100000)
     assert source == VIP[family]
     udp(client, client, VIP[family], PORT, TARGET, client.ips[family])
 
 
-def test_ports_of_one_address(cluster, client, family, named):
+def test_ports_of_one_address(cluster, client, family, named_servers):
     """Each goes where its own target is; another one has no target."""
     two = [{"name": "a", **port(PORT)}, {"name": "b", **port(81)}]
     slices = [
@@ -175,7 +168,7 @@ def test_ports_of_one_address(cluster, client, family, named):
     assert not arrives_at(client, VIP[family], 82, others(cluster))
 
 
-def test_only_ready_backends_are_selected(cluster, client, family, named):
+def test_only_ready_backends_are_selected(cluster, client, family, named_servers):
     ips = {name: cluster.pods[name].ips[family] for name in BACKENDS}
     states = [endpoint(ips["back/b1"], ready=False), endpoint(ips["back/b2"]), endpoint(ips["back/b3"], False, True, True)]
     cluster.apply("web", *web({family: states}))
@@ -214,7 +207,7 @@ def refused(client, family, number=PORT, address=None):
             sock.recv(16)
 
 
-def test_without_endpoints_it_refuses(cluster, client, family, lead, drops):
+def test_without_endpoints_it_refuses(cluster, client, family, set_backends, drops):
     cluster.apply("web", *web({}))
     refused(client, family)
     assert drops.wait(lambda e: e["reason"] == "no_backend")
@@ -223,14 +216,14 @@ def test_without_endpoints_it_refuses(cluster, client, family, lead, drops):
     refused(client, family)
 
 
-def test_closed_port_of_a_backend_refuses(client, family, lead):
+def test_closed_port_of_a_backend_refuses(client, family, set_backends):
     """Its RST, and its ICMP error, come from the service."""
-    lead(SERVER)
+    set_backends(SERVER)
     refused(client, family)
 
 
-def test_without_its_service_the_address_is_unused(cluster, client, family, lead, named):
-    lead(SERVER)
+def test_without_its_service_the_address_is_unused(cluster, client, family, set_backends, named_servers):
+    set_backends(SERVER)
     assert ask_tcp(client, VIP[family]) == SERVER
     cluster.remove("web")
     assert not arrives_at(client, VIP[family], PORT, others(cluster))
@@ -239,23 +232,23 @@ def test_without_its_service_the_address_is_unused(cluster, client, family, lead
 # --- while it changes ---------------------------------------------------------------------------------------------------
 
 
-def test_datagrams_move_with_the_backends(cluster, client, family, lead, named):
+def test_datagrams_move_with_the_backends(cluster, client, family, set_backends, named_servers):
     """One socket: its next datagram goes to the backend that is left. A flow of a backend that stays keeps its backend."""
-    lead("back/b1")
+    set_backends("back/b1")
     with client.udp(family) as sock:
         sock.connect((VIP[family], PORT))
         assert ask_udp(client, VIP[family], sock=sock) == "back/b1"
-        lead("back/b1", "back/b2", "back/b3")
+        set_backends("back/b1", "back/b2", "back/b3")
         assert {ask_udp(client, VIP[family], sock=sock) for _ in range(20)} == {"back/b1"}
-        lead("back/b2")
+        set_backends("back/b2")
         assert ask_udp(client, VIP[family], sock=sock) == "back/b2"
 
 
-def test_connection_survives_its_backends_removal(cluster, client, server, family, lead, named):
-    lead(SERVER)
+def test_connection_survives_its_backends_removal(cluster, client, server, family, set_backends, named_servers):
+    set_backends(SERVER)
     with connection(client, server, family) as flow:
         flow.wait_more()
-        lead("back/b2")
+        set_backends("back/b2")
         flow.wait_more(100000)
         assert ask_tcp(client, VIP[family]) == "back/b2"
         cluster.apply("web", *web({}))
@@ -264,9 +257,9 @@ def test_connection_survives_its_backends_removal(cluster, client, server, famil
         flow.wait_more(100000)
 
 
-def test_agent_may_be_dead(cluster, client, server, family, lead, named):
+def test_agent_may_be_dead(cluster, client, server, family, set_backends, named_servers):
     """Flows continue, new ones work too; the next agent applies what has changed meanwhile."""
-    lead(SERVER)
+    set_backends(SERVER)
     with connection(client, server, family) as flow:
         cluster.agent.kill()
         flow.wait_more(100000)
@@ -279,9 +272,9 @@ def test_agent_may_be_dead(cluster, client, server, family, lead, named):
         flow.wait_more(100000)
 
 
-def test_nothing_is_lost_while_slices_change(cluster, client, family, lead, named):
+def test_nothing_is_lost_while_slices_change(cluster, client, family, set_backends, named_servers):
     """One backend that stays; others come and go beside it, 40 times; the next flow always gets its reply."""
-    lead("back/b1", "back/b2")
+    set_backends("back/b1", "back/b2")
     for n in range(40):
         cluster.write("web", *web(addresses(cluster, *BACKENDS[: 1 + n % 3])))
         for _ in range(10):
@@ -299,9 +292,9 @@ def denial(drops, direction, protocol, address, port):
     return drops.wait(lambda e: e["reason"] == f"{direction}_denied" and to.items() <= e["headers"].items())
 
 
-def test_egress_policy_is_evaluated_on_the_backend(cluster, client, family, lead, named, drops):
+def test_egress_policy_is_evaluated_on_the_backend(cluster, client, family, set_backends, named_servers, drops):
     """Labels of the backend allow; the service's own address, which no packet has any more, neither allows nor denies."""
-    lead(SERVER)
+    set_backends(SERVER)
     backend = targets({**pods(app="server"), "namespaceSelector": {}}, ports=[port(TARGET), port(TARGET, "UDP")])
     cluster.apply("policy", policy("front/p", egress=[backend], types=["Egress"]))
     for ask in ASK.values():
@@ -315,8 +308,8 @@ def test_egress_policy_is_evaluated_on_the_backend(cluster, client, family, lead
             assert denial(drops, "egress", protocol, VIP[family], PORT)
 
 
-def test_ingress_policy_sees_the_client(cluster, client, family, lead, named, drops):
-    lead(SERVER)
+def test_ingress_policy_sees_the_client(cluster, client, family, set_backends, named_servers, drops):
+    set_backends(SERVER)
     for label, allowed in (("client", True), ("thief", False)):
         from_label = sources({**pods(app=label), "namespaceSelector": {}}, ports=[port(TARGET), port(TARGET, "UDP")])
         cluster.apply("policy", policy("back/p", {"app": "server"}, ingress=[from_label]))
@@ -328,32 +321,32 @@ def test_ingress_policy_sees_the_client(cluster, client, family, lead, named, dr
             assert denial(drops, "ingress", protocol, VIP[family], PORT)
 
 
-def test_each_backend_is_evaluated_by_itself(cluster, client, server, family, lead):
+def test_each_backend_is_evaluated_by_itself(cluster, client, server, family, set_backends):
     """Of two backends one is allowed: flows to the other are denied, none goes elsewhere."""
-    lead("back/b1", SERVER)
+    set_backends("back/b1", SERVER)
     only = targets({**pods(app="server"), "namespaceSelector": {}})
     cluster.apply("policy", policy("front/p", egress=[only], types=["Egress"]))
     assert {arrives_at(client, VIP[family], PORT, others(cluster)) for _ in range(30)} == {server, None}
 
 
-@pytest.mark.parametrize("way", ["egress", "ingress"])
-def test_a_denial_names_the_service(cluster, client, server, family, lead, drops, way):
+@pytest.mark.parametrize("direction", ["egress", "ingress"])
+def test_a_denial_names_the_service(cluster, client, server, family, set_backends, drops, direction):
     """The event has the packet as it was sent, and the backend for which it was evaluated as its peer. A denied flow to
     the backend's own address is reported with that address.
     """
-    lead(SERVER)
-    where = ("front/p", None, {"egress": []}) if way == "egress" else ("back/p", {"app": "server"}, {"ingress": []})
-    cluster.apply("policy", policy(where[0], where[1], types=[way.capitalize()], **where[2]))
+    set_backends(SERVER)
+    where = ("front/p", None, {"egress": []}) if direction == "egress" else ("back/p", {"app": "server"}, {"ingress": []})
+    cluster.apply("policy", policy(where[0], where[1], types=[direction.capitalize()], **where[2]))
     for protocol in ASK:
         for address, at, through in ((VIP[family], PORT, True), (server.ips[family], TARGET, False)):
             assert not arrives_at(client, address, at, others(cluster), protocol)
-            event = denial(drops, way, protocol, address, at)
+            event = denial(drops, direction, protocol, address, at)
             assert event["peer_endpoint"] == server.ifindex
             assert event["service"] == ({"name": "back/web", "address": VIP[family], "port": PORT} if through else None)
 
 
-def test_policy_cuts_a_flow_through_a_service(cluster, client, server, family, lead, drops):
-    lead(SERVER)
+def test_policy_cuts_a_flow_through_a_service(cluster, client, server, family, set_backends, drops):
+    set_backends(SERVER)
     with connection(client, server, family) as flow:
         flow.wait_more()
         cluster.apply("policy", policy("back/p", {"app": "server"}, ingress=[]))
@@ -412,8 +405,8 @@ def test_error_of_a_router_is_of_the_service(cluster, client, world, family):
 # --- what tools say -----------------------------------------------------------------------------------------------------
 
 
-def test_trace_shows_the_backend(cluster, client, server, family, lead):
-    lead(SERVER)
+def test_trace_shows_the_backend(cluster, client, server, family, set_backends):
+    set_backends(SERVER)
     at = f"[{VIP[6]}]" if family == 6 else VIP[4]
     said = cluster.node.warren("trace", CLIENT, f"{at}:{PORT}/tcp").stdout
     backend = f"[{server.ips[6]}]:{TARGET}" if family == 6 else f"{server.ips[4]}:{TARGET}"
@@ -424,16 +417,16 @@ def test_trace_shows_the_backend(cluster, client, server, family, lead):
     assert cluster.node.warren_json("trace", CLIENT, f"{at}:{PORT}/tcp")["reason"] == "no_backend"
 
 
-def test_get_names_the_pods(cluster, family, lead):
-    lead("back/b1", "back/b2")
+def test_get_names_the_pods(cluster, family, set_backends):
+    set_backends("back/b1", "back/b2")
     found = cluster.node.warren_json("service", "get", "back/web")
     mine = [f for f in found if f["address"].startswith(VIP[4] if family == 4 else f"[{VIP[6]}") and f["protocol"] == "tcp"]
     assert {b["pod"] for b in mine[0]["backends"]} == {"back/b1", "back/b2"}
 
 
-def test_flows_name_their_service(cluster, client, server, family, lead):
+def test_flows_name_their_service(cluster, client, server, family, set_backends):
     """One that goes to the backend itself has none."""
-    lead(SERVER)
+    set_backends(SERVER)
     with connection(client, server, family) as flow:
         flow.wait_more()
         udp(client, server, server.ips[family], 5353, 5353, server.ips[family])

@@ -34,10 +34,10 @@ def overlay(request):
 
 
 @pytest.fixture
-def named(overlay, family):
+def named_servers(overlay, family):
     servers = [(name, pod, pod.ips[family]) for name, pod in overlay.pods.items() if name != "default/a1"]
-    with Named(servers, TARGET) as named:
-        yield named
+    with Named(servers, TARGET) as named_servers:
+        yield named_servers
 
 
 def ports(number):
@@ -54,7 +54,7 @@ def write(overlay, *names, **spec):
 
 
 @pytest.fixture
-def lead(overlay):
+def set_backends(overlay):
     yield lambda *names, **spec: write(overlay, *names, **spec)
     if "web" in overlay.manifests:
         overlay.remove("web")
@@ -68,16 +68,16 @@ def policies(overlay):
     overlay.remove(*(n for n in set(overlay.manifests) - before if n != "web"))
 
 
-def test_leads_to_another_node(overlay, a1, b2, family, lead):
-    lead("default/b2")
+def test_leads_to_another_node(overlay, a1, b2, family, set_backends):
+    set_backends("default/b2")
     assert tcp(a1, b2, VIP[family], PORT, TARGET, size=1 << 20) == a1.ips[family]
     assert udp(a1, b2, VIP[family], PORT, TARGET, b2.ips[family]) == a1.ips[family]
     assert udp(a1, b2, VIP[family], PORT, TARGET, b2.ips[family], payload=bytes(1300)) == a1.ips[family]
 
 
-def test_wire_has_no_service_address(overlay, a1, b2, family, lead):
+def test_wire_has_no_service_address(overlay, a1, b2, family, set_backends):
     """DNAT on the client's node: between the nodes there are only pods' addresses."""
-    lead("default/b2")
+    set_backends("default/b2")
     with overlay.capture() as wire:
         tcp(a1, b2, VIP[family], PORT, TARGET)
         frames = wire.drain()
@@ -93,36 +93,36 @@ def test_wire_has_no_service_address(overlay, a1, b2, family, lead):
 
 
 @pytest.mark.parametrize("protocol", ASK)
-def test_spreads_over_nodes(a1, family, lead, named, protocol):
+def test_spreads_over_nodes(a1, family, set_backends, named_servers, protocol):
     names = ("default/b1", "default/b2", "default/c2")
-    lead(*names)
+    set_backends(*names)
     counts = collections.Counter(ASK[protocol](a1, VIP[family]) for _ in range(150))
     # 50, less six deviations (5.8).
     assert counts.keys() == set(names) and min(counts.values()) >= 15, counts
 
 
-def test_both_nodes_clients_reach_it(overlay, a1, b2, family, lead, named):
+def test_both_nodes_clients_reach_it(overlay, a1, b2, family, set_backends, named_servers):
     """The same service from the backend's own node, where the backend reaches itself, and from the other one."""
-    lead("default/b2")
+    set_backends("default/b2")
     for name, pod in overlay.pods.items():
         assert ask_tcp(pod, VIP[family]) == "default/b2", name
         assert ask_udp(pod, VIP[family]) == "default/b2", name
 
 
-def test_local_policy_keeps_to_the_node(overlay, a1, b2, family, lead, named):
+def test_local_policy_keeps_to_the_node(overlay, a1, b2, family, set_backends, named_servers):
     """internalTrafficPolicy Local: each node has its own backends; without any it refuses."""
-    lead("default/b1", "default/c2", internalTrafficPolicy="Local")
+    set_backends("default/b1", "default/c2", internalTrafficPolicy="Local")
     assert {ask_tcp(a1, VIP[family]) for _ in range(15)} == {"default/b1"}
     assert {ask_tcp(b2, VIP[family]) for _ in range(15)} == {"default/c2"}
-    lead("default/c2", internalTrafficPolicy="Local")
+    set_backends("default/c2", internalTrafficPolicy="Local")
     with pytest.raises(ConnectionRefusedError):
         ask_tcp(a1, VIP[family])
     assert ask_tcp(b2, VIP[family]) == "default/c2"
 
 
-def test_policies_are_enforced_at_both_ends(overlay, a1, family, lead, named, policies):
+def test_policies_are_enforced_at_both_ends(overlay, a1, family, set_backends, named_servers, policies):
     """The sender's node evaluates the chosen backend, the receiver's node the client, by labels."""
-    lead("default/b2")
+    set_backends("default/b2")
     only = [{"protocol": p, "port": TARGET} for p in ("TCP", "UDP")]
     policies("egress", policy("a", {"app": "a"}, egress=[targets(pods(app="b"), ports=only)], types=["Egress"]))
     policies("ingress", policy("b", {"app": "b"}, ingress=[sources(pods(app="a"), ports=only)]))
@@ -133,7 +133,7 @@ def test_policies_are_enforced_at_both_ends(overlay, a1, family, lead, named, po
         assert not overlay.arrives_at(overlay.pods["default/b1"], VIP[family], PORT, overlay.pods.values())
         assert drops.wait(lambda e: e["reason"] == "ingress_denied")
     # The sender's: another backend.
-    lead("default/c2")
+    set_backends("default/c2")
     with Drops(overlay.nodes["n1"]) as drops:
         for protocol in ASK:
             # The sender may send to no host either, so the fence is its gateway's: there it is denied.
@@ -141,8 +141,8 @@ def test_policies_are_enforced_at_both_ends(overlay, a1, family, lead, named, po
             assert drops.wait(lambda e, p=protocol: (e["reason"], e["headers"].get("protocol")) == ("egress_denied", p))
 
 
-def test_closed_port_elsewhere_refuses(a1, family, lead):
-    lead("default/b2")
+def test_closed_port_elsewhere_refuses(a1, family, set_backends):
+    set_backends("default/b2")
     with pytest.raises(ConnectionRefusedError):
         a1.tcp_connect(VIP[family], PORT)
     with a1.udp(family) as sock:
@@ -152,7 +152,7 @@ def test_closed_port_elsewhere_refuses(a1, family, lead):
             sock.recv(16)
 
 
-def test_survives_agents_and_removal(overlay, a1, b2, family, lead, named):
+def test_survives_agents_and_removal(overlay, a1, b2, family, set_backends, named_servers):
     """A connection to another node's backend: while both agents are dead, and after the backend is removed from the
     Service.
     """
@@ -171,30 +171,30 @@ def test_survives_agents_and_removal(overlay, a1, b2, family, lead, named):
         write(overlay, "default/b1")
         assert ask_tcp(a1, VIP[family]) == "default/b1"
         flow.wait_more(100000)
-    lead("default/b2")
+    set_backends("default/b2")
 
 
-def test_datagrams_move_to_another_node(a1, family, lead, named):
-    lead("default/b2")
+def test_datagrams_move_to_another_node(a1, family, set_backends, named_servers):
+    set_backends("default/b2")
     with a1.udp(family) as sock:
         sock.connect((VIP[family], PORT))
         for name in ("default/b2", "default/b1", "default/c2", "default/b2"):
-            lead(name)
+            set_backends(name)
             assert ask_udp(a1, VIP[family], sock=sock) == name
 
 
-def test_gso_packets_and_small_mtu(overlay, a1, b2, family, lead):
+def test_gso_packets_and_small_mtu(overlay, a1, b2, family, set_backends):
     """Both ways, with what offloads make of it."""
-    lead("default/b2")
+    set_backends("default/b2")
     assert tcp(a1, b2, VIP[family], PORT, TARGET, size=8 << 20) == a1.ips[family]
 
 
 @pytest.mark.parametrize("who", ("pods", "nodes"))
-def test_checksums_without_offload(overlay, a1, b2, family, lead, who):
+def test_checksums_without_offload(overlay, a1, b2, family, set_backends, who):
     """Of pods whose checksums are complete before DNAT, and on an uplink that completes them afterwards: the
     receiver verifies them.
     """
-    lead("default/b2")
+    set_backends("default/b2")
     hosts = [a1, b2] if who == "pods" else list(overlay.nodes.values())
     try:
         for host in hosts:

@@ -41,8 +41,7 @@ static __always_inline int handle_ip(struct xdp_frame *f, const bool v6)
 	return result ? XDP_PASS : xdp_pass(f->ctx);
 }
 
-SEC("xdp.frags")
-int xdp_uplink(struct xdp_md *ctx)
+static __always_inline int uplink(struct xdp_md *ctx)
 {
 	struct xdp_frame f = { .ctx = ctx,
 			       .data = (void *)(long)ctx->data,	   /* NOLINT(performance-no-int-to-ptr) */
@@ -57,6 +56,22 @@ int xdp_uplink(struct xdp_md *ctx)
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
 		return handle_ip(&f, true);
 	return xdp_pass(ctx);
+}
+
+SEC("xdp.frags")
+int xdp_uplink(struct xdp_md *ctx)
+{
+	return uplink(ctx);
+}
+
+/*
+ * For generic mode. A program that supports fragments loses frames there: on 6.18 the kernel passes a frame that it has
+ * copied (skb_pp_cow_data() in net/core/skbuff.c) to tc without its Ethernet header.
+ */
+SEC("xdp")
+int xdp_generic(struct xdp_md *ctx)
+{
+	return uplink(ctx);
 }
 
 /* tc ingress, ahead of from_uplink, of a device where xdp_uplink decapsulates: see lib/xdp_meta.h. */

@@ -4,8 +4,6 @@ is cut, and no denied packet passes. A downgrade is refused and changes nothing.
 """
 
 import contextlib
-import random
-import socket
 import time
 
 import pytest
@@ -16,6 +14,7 @@ from manifests import endpoint, endpoint_slice, pods, policy, port, service, sou
 from netns import TIMEOUT, wait_for
 from overlay import ALL, Overlay
 from rawbpf import PINS
+from seed import drawn
 from traffic import Datagrams, Transfer, Worker
 
 OLD = "0.1.0"
@@ -219,9 +218,7 @@ def test_downgrade_is_refused(overlay):
 
 def test_killed_upgrade():
     """Wherever `node init` is killed, flows go on and nothing that is denied passes; the next one completes it."""
-    seed = random.randrange(1 << 32)
-    print("seed", seed)
-    draw = random.Random(seed)
+    draw = drawn()
     with make(releases.build(OLD)) as overlay, Traffic(overlay) as traffic:
         node = overlay.nodes["n1"]
         node.agent.stop()

@@ -117,7 +117,7 @@ static void failed_load_takes_back_its_own(void **state)
 
 /* --- programs that are there already --- */
 
-static const char *const programs[] = { "ct_gc_start", "to_pod", "from_uplink", "from_host", "xdp_origin", "xdp_uplink", "from_pod" };
+static const char *const programs[] = { "ct_gc_start", "to_pod", "from_uplink", "from_host", "xdp_origin", "xdp_uplink", "xdp_generic", "from_pod" };
 
 struct pinned_ids {
 	uint32_t ids[ARRAY_SIZE(programs)];

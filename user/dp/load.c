@@ -308,7 +308,7 @@ static int start_ct_gc(int prog, struct err *err)
 /* from_pod comes last: readers take the node for loaded once it is pinned. */
 static const char *const pinned_programs[] = { WARREN_PROG_CT_GC_START, WARREN_PROG_TO_POD,    WARREN_PROG_FROM_UPLINK,
 					       WARREN_PROG_FROM_HOST,   WARREN_PROG_XDP_ORIGIN, WARREN_PROG_XDP_UPLINK,
-					       WARREN_PROG_FROM_POD };
+					       WARREN_PROG_XDP_GENERIC, WARREN_PROG_FROM_POD };
 
 /* Programs last. */
 static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)

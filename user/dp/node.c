@@ -120,25 +120,33 @@ static bool has_other_program(struct pods *pods, uint32_t ifindex)
 }
 
 /* A device without an endpoint is one that DEL has left to the reaper, or that an interrupted ADD has left. */
-static int count_pod(const struct link_info *info, void *arg)
+static int count_link(const struct link_info *info, void *arg)
 {
 	struct pods *pods = arg;
 	struct wr_endpoint ep;
 
 	if (info->group != WR_LINK_GROUP || strcmp(info->kind, "veth") != 0)
 		return 0;
-	pods->count += !pods->dp || dp_endpoint_get(pods->dp, info->ifindex, &ep, NULL) == 0 ||
-		       has_other_program(pods, info->ifindex);
+	pods->count += !pods->dp || (dp_endpoint_get(pods->dp, info->ifindex, &ep, NULL) < 0 &&
+				     has_other_program(pods, info->ifindex));
 	return 0;
 }
 
-/* Counts the pods' devices: without the pins, or with those of another ABI version, the maps have no endpoints. */
+static int count_endpoint(uint32_t ifindex, const struct wr_endpoint *ep, void *arg)
+{
+	((struct pods *)arg)->count++;
+	return 0;
+}
+
+/* Also counts devices: pods of another ABI version, or of pins that were lost, are in no map. */
 static int refuse_with_pods(struct nl *nl, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	struct pods pods = { .nl = nl, .dp = dp_open(&dp, NULL) < 0 ? NULL : &dp };
-	int r = link_each(nl, count_pod, &pods, err);
+	int r = link_each(nl, count_link, &pods, err);
 
+	if (r == 0 && pods.dp)
+		r = dp_endpoint_each(pods.dp, count_endpoint, &pods, err);
 	if (r < 0 || !pods.count)
 		return r;
 	err_set(err, EBUSY, "%u endpoint%s still here", pods.count, pods.count == 1 ? " is" : "s are");

@@ -15,6 +15,7 @@
 #define WARREN_PROG_FROM_HOST "from_host"
 #define WARREN_PROG_FROM_UPLINK "from_uplink"
 #define WARREN_PROG_XDP_UPLINK "xdp_uplink"
+#define WARREN_PROG_XDP_GENERIC "xdp_generic" /* the same for generic mode */
 #define WARREN_PROG_XDP_ORIGIN "xdp_origin"
 #define WARREN_PROG_CT_GC_START "ct_gc_start"
 

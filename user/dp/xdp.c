@@ -191,6 +191,11 @@ static int decap_settle(struct nl *nl, const struct link_info *link, enum dp_xdp
 						 : dp_xdp_keep_tunnels(link->ifindex, err);
 }
 
+static int program_open(enum dp_xdp_mode mode, struct err *err)
+{
+	return prog_open(mode == DP_XDP_GENERIC ? WARREN_PROG_XDP_GENERIC : WARREN_PROG_XDP_UPLINK, err);
+}
+
 /* --- attaching --------------------------------------------------------------------------------------------------- */
 
 static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
@@ -239,7 +244,7 @@ static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct er
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts,
 		    .flags = mode == DP_XDP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	_cleanup_fd_ int prog = prog_open(WARREN_PROG_XDP_UPLINK, err), fd = -1;
+	_cleanup_fd_ int prog = program_open(mode, err), fd = -1;
 	char path[PIN_PATH_MAX];
 
 	if (prog < 0)
@@ -257,12 +262,12 @@ static int attach(const struct link_info *link, enum dp_xdp_mode mode, struct er
 /* Replaces the attached programs by the pinned ones; no packet bypasses both. */
 static int replace(struct nl *nl, uint32_t ifindex, struct err *err)
 {
-	_cleanup_fd_ int prog = prog_open(WARREN_PROG_XDP_UPLINK, err);
 	enum dp_xdp_mode mode;
-	_cleanup_fd_ int fd = prog < 0 ? prog : link_open(ifindex, &mode, err);
+	_cleanup_fd_ int fd = link_open(ifindex, &mode, err);
+	_cleanup_fd_ int prog = fd < 0 ? fd : program_open(mode, err);
 
-	if (fd < 0)
-		return fd;
+	if (prog < 0)
+		return prog;
 	if (bpf_link_update(fd, prog, NULL) < 0)
 		return err_errno(err, errno, "cannot replace the XDP program of device %u", ifindex);
 	return is_decapsulating(ifindex) ? origin_attach(nl, ifindex, false, err) : 0;

@@ -94,7 +94,7 @@ static int header_parse(const uint8_t *data, size_t size, struct header *h, stru
 	default:
 		return garbage(err, "a field of an unknown type");
 	}
-	h->size = (size_t)(n + more);
+	h->size = (size_t)n + (size_t)more;
 	return h->length > LENGTH_MAX ? garbage(err, "a field that is longer than its message") : 1;
 }
 
@@ -146,7 +146,7 @@ static ssize_t magic(struct protobuf_stream *s, const char *data, size_t size, s
 /* A field of the runtime.Unknown: the list, or one before or after it. */
 static ssize_t outer_field(struct protobuf_stream *s, const char *data, size_t size, struct err *err)
 {
-	struct header h;
+	struct header h = { 0 };
 	int ret = header_parse((const uint8_t *)data, size, &h, err);
 
 	if (ret <= 0)
@@ -160,7 +160,7 @@ static ssize_t outer_field(struct protobuf_stream *s, const char *data, size_t s
 
 static ssize_t list_field(struct protobuf_stream *s, char *data, size_t size, struct err *err)
 {
-	struct header h;
+	struct header h = { 0 };
 	int ret = header_parse((const uint8_t *)data, size < s->left_inside ? size : (size_t)s->left_inside, &h, err);
 	ssize_t used;
 

@@ -204,6 +204,8 @@ static int run_steps(struct apply *a, const struct policy_changes *changes, bool
 	if (ret == 0)
 		ret = each_class(a, class_shrink, err);
 	if (ret == 0)
+		ret = each_class(a, class_hold, err);
+	if (ret == 0)
 		ret = set_endpoints(a, plan->evaluate_all, err);
 	if (ret == 0)
 		ret = identities_move(a, plan, SETTLE, err);
@@ -220,6 +222,7 @@ int apply_run(struct apply *a, const struct policy_changes *changes, bool full, 
 	if (ret < 0)
 		return err_set(err, ENOMEM, "no memory to apply policy");
 	a->freed = false;
+	a->plan = &plan;
 	if (!anything_to_do(a, changes, full, &plan)) {
 		notify_identities(a, changes, full);
 		return 0;

@@ -102,20 +102,42 @@ static int delete_content(struct apply *a, uint32_t number, struct content *cont
 	return ret < 0 ? ret : write_entries(a, DELETE, number, &content->entries, err);
 }
 
+/* The transitional entries of an identity's new peer class become those of the kept content. */
+static int class_keep_transitions(struct apply *a, struct map_class *class, struct err *err)
+{
+	_cleanup_(entries_free) struct entries planned = class->transition_new, more = { 0 }, less = { 0 }, stale = { 0 };
+	int ret;
+
+	class->transition_new = (struct entries){ 0 };
+	if (transition_entries(a->plan, &class->content.entries, true, &class->transition_new) < 0 ||
+	    entries_minus(&class->transition_new, &planned, true, &more) < 0 ||
+	    entries_minus(&planned, &class->transition_new, false, &stale) < 0 ||
+	    entries_minus(&stale, &class->transition_old, false, &less) < 0)
+		return err_set(err, ENOMEM, "no memory for a policy class");
+	ret = write_entries(a, DELETE, class->number, &less, err);
+	if (ret == 0)
+		ret = write_entries(a, PUT, class->number, &more, err);
+	/* Without room packets of an identity that moves are denied until it has moved. */
+	return no_room(ret) ? 0 : ret;
+}
+
 /*
  * A change of the class does not fit: the class keeps its content. Of the change at most the rules of existing entries
- * were written; they are restored.
+ * were written; they are restored. Its flows are evaluated again: identities may move to peer classes that the kept
+ * content does not have.
  */
 static int class_keep(struct apply *a, struct map_class *class, struct err *err)
 {
 	_cleanup_(entries_free) struct entries restored = { 0 };
+	int ret;
 
 	if (entries_minus(&class->content.entries, &class->next.entries, true, &restored) < 0)
 		return err_set(err, ENOMEM, "no memory for a policy class");
 	a->lacks_room = true;
 	class->step = STEP_KEEP;
-	class->behind = true;
-	return write_entries(a, PUT, class->number, &restored, err);
+	class->behind = class->changed = true;
+	ret = write_entries(a, PUT, class->number, &restored, err);
+	return ret < 0 ? ret : class_keep_transitions(a, class, err);
 }
 
 /*
@@ -157,6 +179,7 @@ static int class_deny(struct apply *a, struct map_class *class, struct err *err)
 			info.flags[d] = WR_CLASS_ISOLATED | WR_CLASS_NO_ROOM;
 	}
 	class->behind = false;
+	class->changed = true; /* it may isolate other directions than before */
 	/* If even this does not fit, the class is in no map, which denies too. */
 	put_info(a, class, &info, NULL);
 	class->content.info = info;
@@ -257,16 +280,31 @@ int class_shrink(struct apply *a, struct map_class *class, struct err *err)
 	return 0;
 }
 
-/* Deletes the entries for transitional peers and, unless an endpoint stays in it, an obsolete class. */
+/*
+ * An obsolete class in which an endpoint stays, since its new class does not fit, is as one without a change: the
+ * endpoint gets a new revision, so from then on no verdict may change. After class_shrink() it is known which classes
+ * fit.
+ */
+int class_hold(struct apply *a, struct map_class *class, struct err *err)
+{
+	_cleanup_(entries_free) struct entries less = { 0 };
+	int ret;
+
+	if (class->step != STEP_GONE || !class_is_held(a, class))
+		return 0;
+	class->step = STEP_KEEP;
+	class->changed = true;
+	ret = class_keep_transitions(a, class, err);
+	if (ret == 0 && entries_minus(&class->transition_old, &class->transition_new, false, &less) < 0)
+		ret = err_set(err, ENOMEM, "no memory for a policy class");
+	return ret < 0 ? ret : write_entries(a, DELETE, class->number, &less, err);
+}
+
+/* Deletes the entries for transitional peers, and an obsolete class. */
 int class_clean(struct apply *a, struct map_class *class, struct err *err)
 {
 	int ret = write_entries(a, DELETE, class->number, &class->transition_new, err);
 
-	if (class->step == STEP_GONE && class_is_held(a, class)) {
-		class->step = STEP_KEEP;
-		if (ret == 0)
-			ret = write_entries(a, DELETE, class->number, &class->transition_old, err);
-	}
 	if (class->step == STEP_GONE) {
 		if (ret == 0)
 			ret = a->ops->remove(a->arg, APPLY_CLASSES, &class->number, 1, err);

@@ -123,6 +123,7 @@ struct apply {
 	bool interrupted; /* an agent was killed during a run: entries that flows were evaluated by may be deleted */
 	bool freed;	  /* elements were freed since something did not fit */
 	bool lacks_room;  /* something did not fit */
+	const struct plan *plan; /* of the present run */
 	void (*on_identities)(void *arg, const struct policy_changes *changes, bool full); /* may be NULL */
 	void *on_identities_arg;
 };
@@ -173,6 +174,8 @@ void apply_forget(struct apply *a); /* all but state */
 int plan_make(struct apply *a, const struct policy_changes *changes, bool full, struct plan *plan); /* or -ENOMEM */
 void plan_free(struct plan *plan);
 int transition_cmp(const void *a, const void *b); /* by from and to */
+/* The entries for the transitional peers that `content` has for their `from`, or `to`; sorted. -ENOMEM */
+int transition_entries(const struct plan *plan, const struct entries *content, bool to, struct entries *out);
 
 /* --- apply_class.c --- */
 
@@ -183,7 +186,7 @@ int transition_cmp(const void *a, const void *b); /* by from and to */
 int put_transitions(struct apply *a, struct plan *plan, struct err *err);
 /* The steps (apply.h) of a class; each_class() runs one of them for all classes. */
 typedef int class_fn(struct apply *a, struct map_class *class, struct err *err);
-class_fn class_extend, class_edit_cidrs, class_shrink, class_clean;
+class_fn class_extend, class_edit_cidrs, class_shrink, class_hold, class_clean;
 int each_class(struct apply *a, class_fn *fn, struct err *err);
 
 /* --- apply_identity.c --- */

@@ -330,24 +330,30 @@ static int make_transitions(struct plan *plan, uint64_t run)
 	return 0;
 }
 
+int transition_entries(const struct plan *plan, const struct entries *content, bool to, struct entries *out)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < plan->transition_count && ret == 0; i++) {
+		const struct transition *b = &plan->transitions[i];
+
+		if (!to || b->to != WR_PEER_NONE)
+			ret = entries_for_peer(content, to ? b->to : b->from, b->peer, out);
+	}
+	entries_sort(out);
+	return ret;
+}
+
 static int class_transitions(struct map_class *class, const struct plan *plan)
 {
 	const struct entries *had = class->step == STEP_NEW ? NULL : &class->content.entries;
 	const struct entries *gets = class->step == STEP_EDIT || class->step == STEP_NEW ? &class->next.entries
 				     : class->step == STEP_KEEP				 ? &class->content.entries
 											 : NULL;
-	int ret = 0;
+	int ret = had ? transition_entries(plan, had, false, &class->transition_old) : 0;
 
-	for (size_t i = 0; i < plan->transition_count && ret == 0; i++) {
-		const struct transition *b = &plan->transitions[i];
-
-		if (had)
-			ret = entries_for_peer(had, b->from, b->peer, &class->transition_old);
-		if (ret == 0 && gets && b->to != WR_PEER_NONE)
-			ret = entries_for_peer(gets, b->to, b->peer, &class->transition_new);
-	}
-	entries_sort(&class->transition_old);
-	entries_sort(&class->transition_new);
+	if (ret == 0 && gets)
+		ret = transition_entries(plan, gets, true, &class->transition_new);
 	return ret;
 }
 
@@ -420,6 +426,8 @@ int plan_make(struct apply *a, const struct policy_changes *changes, bool full, 
 		ret = plan_classes(a, changes, full, plan->moving);
 	/* After a start the compiler cannot report peers_moved, since it has no earlier result; the maps have one. */
 	plan->evaluate_all |= full ? plan->moving || a->interrupted : changes->peers_moved;
+	list_each(class, &a->classes, in_classes)
+		class->changed = class->behind && plan->move_count; /* as in class_keep() */
 	if (ret < 0 || !plan->moving || !leaving(a))
 		return ret;
 	ret = make_transitions(plan, (uint64_t)a->state.revision + 1);

@@ -70,6 +70,7 @@ static void something_happens(void)
 static struct reflector_kind kinds[] = { { OBJECT_POD, "own", "/own" }, { OBJECT_POD, "others", "/others" } };
 static struct reflector *reflectors[2];
 static unsigned long at[2]; /* the version that a watch has reached */
+static unsigned long events_since; /* the server has the events after this version */
 static unsigned watches[2]; /* the number of the call whose answer has started */
 
 static bool of(unsigned which, unsigned node)
@@ -155,6 +156,9 @@ static bool begin(unsigned which, struct api_call *call)
 	watches[which] = call->number;
 	if (strstr(call->path, "resourceVersionMatch=NotOlderThan") && requested_version(call) > version) {
 		refuses(call, 504, "Timeout", "too large resource version");
+	} else if (strstr(call->path, "watch=true") && !strstr(call->path, "sendInitialEvents") &&
+		   requested_version(call) < events_since) {
+		refuses(call, 410, "Expired", "too old");
 	} else if (!strstr(call->path, "watch=true")) {
 		list(which, call, false);
 	} else {
@@ -243,6 +247,7 @@ static void restore(void)
 	memcpy(pods, backup, sizeof(pods));
 	version = backup_version + 1;
 	event_count = 0;
+	events_since = backup_version;
 	for (unsigned which = 0; which < 2; which++) {
 		struct api_call *call = call_of(which);
 
@@ -312,6 +317,7 @@ static void a_round(unsigned round, bool restores)
 	seed = (unsigned)seed_of_run() + round;
 	version = 10;
 	event_count = 0;
+	events_since = 0;
 	back_in_time = false;
 	memset(pods, 0, sizeof(pods));
 	memset(reported, 0, sizeof(reported));

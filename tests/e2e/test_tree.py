@@ -96,8 +96,7 @@ JUMPS = re.compile(
     r"|\b(pthread_\w+|sem|mq)_timed\w+\(|\bst_[acm]tim|\bstx_[acmb]time|UV_CLOCK_REALTIME|uv_clock_gettime"
 )
 SHOWN = {  # where the time of day is shown to people and the API server, and decides nothing
-    "user/agent/kube/kube_events.c": 1,
-    "user/agent/kube/kube_node.c": 1,
+    "user/agent/kube/kube_task.c": 1,
     "user/cli/cmd/cmd_deny.c": 1,
     "user/cli/cmd/cmd_monitor.c": 1,
     "user/cli/cmd/cmd_sysdump.c": 1,

@@ -50,7 +50,7 @@ def url(api_server, family):
 
 @pytest.fixture
 def api_client(node, api_server, family, ca):
-    with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+    with Apictl(node, url(api_server, family), f"ca={ca.ca}") as api_client:
         yield api_client
         api_client.quit()
 
@@ -125,7 +125,7 @@ def test_large_body(node, api_server, family, ca):
         peer.chunk(b"")
 
     api_server.answers["/x"] = large
-    with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+    with Apictl(node, url(api_server, family), f"ca={ca.ca}") as api_client:
         before = api_client.get("/small")
         done = api_client.get("/x")
         assert (done["status"], done["bytes"], before["status"]) == (200, 100 << 20, 200)
@@ -282,7 +282,7 @@ def test_timers(api_client):
 def test_an_idle_client_is_not_woken(node, api_server, family, ca):
     """A watch without events costs no processor time."""
     api_server.answers["/x"] = lambda peer, request: (peer.stream(), peer.wait())
-    with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+    with Apictl(node, url(api_server, family), f"ca={ca.ca}") as api_client:
         api_client.do("GET", "s", "/x?watch=1", "silence=60")
         api_server.seen()
         api_client.do("after", "t", 3000)
@@ -340,7 +340,7 @@ def test_the_next_server_is_tried(node, world, api_server, family, certificate, 
     with ScriptedServer(world, family, certificate) as silent:
         drop(world, silent.port)
         try:
-            with Client(node, url(1, family), url(silent, family), url(api_server, family), f"ca={ca.ca}") as api_client:
+            with Apictl(node, url(1, family), url(silent, family), url(api_server, family), f"ca={ca.ca}") as api_client:
                 start = time.monotonic()
                 for i in range(7):
                     api_client.do("GET", i, "/x")
@@ -357,7 +357,7 @@ def test_the_next_server_is_tried(node, world, api_server, family, certificate, 
 def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, api_server, family, certificate, ca):
     with ScriptedServer(world, family, certificate) as first:
         port = first.port
-        with Client(node, url(first, family), url(api_server, family), f"ca={ca.ca}") as api_client:
+        with Apictl(node, url(first, family), url(api_server, family), f"ca={ca.ca}") as api_client:
             assert api_client.get("/x")["server"] == url(first, family)[7:]
             first.close()
             wait = api_client.get("/x")
@@ -379,7 +379,7 @@ def test_a_faulty_server_is_replaced(node, world, api_server, family, certificat
     """It accepts connections, and is silent or replies with errors only: a server that starts gets time, one that stays
     so is given up.
     """
-    with ScriptedServer(world, family, certificate) as ill, Client(node, url(ill, family), url(api_server, family), f"ca={ca.ca}") as api_client:
+    with ScriptedServer(world, family, certificate) as ill, Apictl(node, url(ill, family), url(api_server, family), f"ca={ca.ca}") as api_client:
         ill.answers["/x"] = lambda peer, request: peer.answer(b"", "503 Service Unavailable")
         start = time.monotonic()
         for i in range(200):
@@ -399,7 +399,7 @@ def test_a_faulty_server_is_replaced(node, world, api_server, family, certificat
 
 def test_other_servers_while_calls_run(node, world, api_server, family, certificate, ca):
     api_server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
-    with ScriptedServer(world, family, certificate) as other, Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+    with ScriptedServer(world, family, certificate) as other, Apictl(node, url(api_server, family), f"ca={ca.ca}") as api_client:
         api_client.do("GET", "s", "/x", "text", "silence=3")
         assert api_client.data("s") == "begin"
         api_client.do("servers", url(other, family)[7:])
@@ -433,7 +433,7 @@ def test_impostors_get_no_request(node, world, family, ca, impostors, tmp_path, 
     token = tmp_path / "token"
     token.write_text("secret")
     with ScriptedServer(world, family, impostors[what]) as api_server:
-        with Client(node, url(api_server, family) + name, f"ca={ca.ca}", f"token={token}") as api_client:
+        with Apictl(node, url(api_server, family) + name, f"ca={ca.ca}", f"token={token}") as api_client:
             done = api_client.get("/x")
             assert done["status"] == 0 and done["errno"] != 0
             if what != "no TLS":
@@ -448,7 +448,7 @@ def test_by_another_name(node, world, family, ca):
     names = []
     with ScriptedServer(world, family, ca.sign("service", "DNS:kubernetes.default.svc")) as api_server:
         api_server.context.sni_callback = lambda sock, name, context: names.append(name)
-        with Client(node, url(api_server, family), url(api_server, family) + ",kubernetes.default.svc", f"ca={ca.ca}") as api_client:
+        with Apictl(node, url(api_server, family), url(api_server, family) + ",kubernetes.default.svc", f"ca={ca.ca}") as api_client:
             assert api_client.get("/x")["status"] == 200
             api_client.quit()
     assert names[-1] == "kubernetes.default.svc"
@@ -466,11 +466,11 @@ def test_only_the_given_ca_is_trusted(node, world, family, impostors, ca):
     with ScriptedServer(world, family, impostors["another CA"]) as api_server:
         node.run("mount", "--bind", store, "/etc/ssl/certs")
         try:
-            with Client(node, url(api_server, family)) as api_client:
+            with Apictl(node, url(api_server, family)) as api_client:
                 # The system's bundle, one file, is not there either: its directory is what is trusted.
                 assert api_client.get("/x")["errno"] != 0
                 api_client.quit()
-            with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+            with Apictl(node, url(api_server, family), f"ca={ca.ca}") as api_client:
                 assert api_client.get("/x")["errno"] == 129
                 api_client.quit()
         finally:
@@ -481,10 +481,10 @@ def test_only_the_given_ca_is_trusted(node, world, family, impostors, ca):
 def test_client_certificates(node, world, family, ca, certificate):
     own, key = ca.sign("agent")
     with ScriptedServer(world, family, certificate, client_ca=ca.ca) as api_server:
-        with Client(node, url(api_server, family), f"ca={ca.ca}", f"cert={own}", f"key={key}") as api_client:
+        with Apictl(node, url(api_server, family), f"ca={ca.ca}", f"cert={own}", f"key={key}") as api_client:
             assert api_client.get("/x")["status"] == 200
             api_client.quit()
-        with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+        with Apictl(node, url(api_server, family), f"ca={ca.ca}") as api_client:
             assert api_client.get("/x")["status"] == 0
             api_client.quit()
 
@@ -511,7 +511,7 @@ def account(tmp_path):
 
 
 def test_token_is_read_again(node, api_server, family, ca, account):
-    with Client(node, url(api_server, family), f"ca={ca.ca}", f"token={account.token}") as api_client:
+    with Apictl(node, url(api_server, family), f"ca={ca.ca}", f"token={account.token}") as api_client:
         for token in ("first", "second"):
             if token == "second":
                 account("second")
@@ -532,7 +532,7 @@ def test_token_that_is_not_accepted_is_read_again_whatever_its_file_looks_like(n
         peer.answer(status="200 OK" if request.headers["authorization"] == "Bearer right" else "401 Unauthorized")
 
     api_server.answers["/x"] = check
-    with Client(node, url(api_server, family), f"ca={ca.ca}", f"token={token}") as api_client:
+    with Apictl(node, url(api_server, family), f"ca={ca.ca}", f"token={token}") as api_client:
         assert api_client.get("/y")["status"] == 200
         token.write_text("right")
         os.utime(token, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -545,7 +545,7 @@ def test_token_that_is_not_accepted_is_read_again_whatever_its_file_looks_like(n
 @pytest.mark.parametrize("token", ["", "two\r\nX-Header: lines", "a b", "x" * 40000])
 def test_what_is_no_token_is_not_sent(node, api_server, family, ca, tmp_path, token):
     (tmp_path / "token").write_bytes(token.encode())
-    with Client(node, url(api_server, family), f"ca={ca.ca}", f"token={tmp_path / 'token'}") as api_client:
+    with Apictl(node, url(api_server, family), f"ca={ca.ca}", f"token={tmp_path / 'token'}") as api_client:
         done = api_client.get("/x")
         assert done["status"] == 0 and str(tmp_path / "token") in done["error"]
         api_client.quit()
@@ -556,7 +556,7 @@ def test_proxies_of_the_environment_are_not_used(node, world, api_server, family
     with ScriptedServer(world, family) as proxy:
         env = dict.fromkeys(("https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", "http_proxy"),
                             url(proxy, family).replace("server=https", "http"))
-        with Client(node, url(api_server, family), f"ca={ca.ca}", env=env) as api_client:
+        with Apictl(node, url(api_server, family), f"ca={ca.ca}", env=env) as api_client:
             assert api_client.get("/x")["status"] == 200
             api_client.quit()
         assert proxy.connections == 0
@@ -592,7 +592,7 @@ def test_calls_are_started_from_within_callbacks(api_client, api_server):
 @pytest.mark.parametrize("when", ["close", "end-close"])
 def test_all_ends_from_within_a_callback(node, api_server, family, ca, when):
     api_server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
-    with Client(node, url(api_server, family), f"ca={ca.ca}") as api_client:
+    with Apictl(node, url(api_server, family), f"ca={ca.ca}") as api_client:
         for i in range(3):
             api_client.do("GET", i, "/x", "text")
             assert api_client.data(str(i)) == "begin"

@@ -161,6 +161,22 @@ def programs(node):
     return {pod.ifindex: node.run("tc", "filter", "show", "dev", pod.host_ifname, "ingress").stdout for pod in node.pods}
 
 
+def test_agent_of_the_old_release_runs(overlay):
+    """It would go on writing maps that no program reads: neither `node init` nor an ADD upgrades under it."""
+    n1 = overlay.nodes["n1"]
+    before = programs(n1)
+    n1.install(BUILD)
+    refused = n1.warren("node", "init", check=False)
+    assert refused.returncode and "restart the agent" in refused.stderr
+    path = n1.netns_add("early")
+    added = n1.cni("ADD", n1.pods[0].chain[0], "early", "eth0", path)
+    assert not added.ok and "restart the agent" in added.stdout
+    n1.cni("DEL", n1.pods[0].chain[0], "early", "eth0", path)
+    n1.netns_delete(path)
+    assert programs(n1) == before and versions(n1) == [releases.abi(BUILD / "releases" / OLD)]
+    n1.install(releases.build(OLD))
+
+
 def test_upgrade_under_traffic(overlay):
     old = releases.abi(BUILD / "releases" / OLD)
     with Traffic(overlay) as traffic:

@@ -170,7 +170,10 @@ static int open_node(struct agent *agent, struct err *err)
 	int ret;
 
 	node.ct_entries = (uint32_t)agent->options->ct_entries;
+	node.agent = true;
 	ret = node_init(&node, &report, err);
+	if (ret == 0 && report.upgraded_from)
+		log_info("the node was upgraded from ABI version %u to %d", report.upgraded_from, WR_ABI_VERSION);
 	if (ret == 0)
 		log_conntrack(&node, &report);
 	if (ret == 0)

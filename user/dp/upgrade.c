@@ -9,6 +9,7 @@
 #include "array.h"
 #include "cleanup.h"
 #include "file.h"
+#include "lock.h"
 #include "progs.h"
 
 #define LAST_PROGRAM WARREN_PROG_FROM_POD /* its pin makes a version count as loaded */
@@ -187,6 +188,17 @@ static int refuse(unsigned abi, struct err *err)
 			abi > WR_ABI_VERSION ? "install the newer release again" : "upgrade by way of the release between");
 }
 
+/* An agent of the old version would go on writing maps that no program reads. */
+static int refuse_with_agent(const struct node_options *options, struct err *err)
+{
+	_cleanup_fd_ int lock = options->agent ? -1 : lock_take(LOCK_AGENT, NULL, 0, NULL);
+
+	if (options->agent || lock >= 0)
+		return 0;
+	err_set(err, EBUSY, "the node is to be upgraded to this release, and the agent of another one runs on it");
+	return err_hint(err, "restart the agent with this release: it upgrades the node");
+}
+
 /*
  * Whether the old version's state was carried over before, and only the removal of its pins was interrupted: it begins
  * with `config`.
@@ -232,6 +244,9 @@ int upgrade_begin(struct upgrade **out, struct node_options *options, struct err
 	*out = NULL;
 	if (!abi)
 		return 0;
+	r = refuse_with_agent(options, err);
+	if (r < 0)
+		return r;
 	upgrade = calloc(1, sizeof(*upgrade));
 	if (!upgrade)
 		return err_errno(err, ENOMEM, "upgrade");

@@ -123,8 +123,8 @@ static int class_keep_transitions(struct apply *a, struct map_class *class, stru
 
 /*
  * A change of the class does not fit: the class keeps its content. Of the change at most the rules of existing entries
- * were written; they are restored. Its flows are evaluated again: identities may move to peer classes that the kept
- * content does not have.
+ * were written; they are restored. If identities move, its flows are evaluated again: the kept content may not have their
+ * new peer classes.
  */
 static int class_keep(struct apply *a, struct map_class *class, struct err *err)
 {
@@ -135,7 +135,8 @@ static int class_keep(struct apply *a, struct map_class *class, struct err *err)
 		return err_set(err, ENOMEM, "no memory for a policy class");
 	a->lacks_room = true;
 	class->step = STEP_KEEP;
-	class->behind = class->changed = true;
+	class->behind = true;
+	class->changed = a->plan->move_count > 0;
 	ret = write_entries(a, PUT, class->number, &restored, err);
 	return ret < 0 ? ret : class_keep_transitions(a, class, err);
 }
@@ -179,7 +180,7 @@ static int class_deny(struct apply *a, struct map_class *class, struct err *err)
 			info.flags[d] = WR_CLASS_ISOLATED | WR_CLASS_NO_ROOM;
 	}
 	class->behind = false;
-	class->changed = true; /* it may isolate other directions than before */
+	class->changed = memcmp(&class->content.info, &info, sizeof(info)) != 0; /* other directions may be isolated */
 	/* If even this does not fit, the class is in no map, which denies too. */
 	put_info(a, class, &info, NULL);
 	class->content.info = info;
@@ -293,7 +294,7 @@ int class_hold(struct apply *a, struct map_class *class, struct err *err)
 	if (class->step != STEP_GONE || !class_is_held(a, class))
 		return 0;
 	class->step = STEP_KEEP;
-	class->changed = true;
+	class->changed = a->plan->move_count > 0;
 	ret = class_keep_transitions(a, class, err);
 	if (ret == 0 && entries_minus(&class->transition_old, &class->transition_new, false, &less) < 0)
 		ret = err_set(err, ENOMEM, "no memory for a policy class");

@@ -214,21 +214,30 @@ static int run_steps(struct apply *a, const struct policy_changes *changes, bool
 	return ret < 0 ? ret : delete_rule_names(a, changes, full, err);
 }
 
-int apply_run(struct apply *a, const struct policy_changes *changes, bool full, struct err *err)
+static int run(struct apply *a, const struct policy_changes *changes, bool full, struct err *err)
 {
-	_cleanup_(plan_free) struct plan plan = { 0 };
-	int ret = plan_make(a, changes, full, &plan);
+	struct plan *plan = &a->plan;
+	int ret = plan_make(a, changes, full, plan);
 
 	if (ret < 0)
 		return err_set(err, ENOMEM, "no memory to apply policy");
 	a->freed = false;
-	a->plan = &plan;
-	if (!anything_to_do(a, changes, full, &plan)) {
+	if (!anything_to_do(a, changes, full, plan)) {
 		notify_identities(a, changes, full);
 		return 0;
 	}
 	ret = next_revision(a, err);
 	if (ret == 0)
-		ret = run_steps(a, changes, full, &plan, err);
+		ret = run_steps(a, changes, full, plan, err);
 	return ret < 0 ? ret : finish(a, err);
+}
+
+int apply_run(struct apply *a, const struct policy_changes *changes, bool full, struct err *err)
+{
+	int ret;
+
+	a->plan = (struct plan){ 0 };
+	ret = run(a, changes, full, err);
+	plan_free(&a->plan);
+	return ret;
 }

@@ -109,7 +109,7 @@ static int class_keep_transitions(struct apply *a, struct map_class *class, stru
 	int ret;
 
 	class->transition_new = (struct entries){ 0 };
-	if (transition_entries(a->plan, &class->content.entries, true, &class->transition_new) < 0 ||
+	if (transition_entries(&a->plan, &class->content.entries, true, &class->transition_new) < 0 ||
 	    entries_minus(&class->transition_new, &planned, true, &more) < 0 ||
 	    entries_minus(&planned, &class->transition_new, false, &stale) < 0 ||
 	    entries_minus(&stale, &class->transition_old, false, &less) < 0)
@@ -136,7 +136,7 @@ static int class_keep(struct apply *a, struct map_class *class, struct err *err)
 	a->lacks_room = true;
 	class->step = STEP_KEEP;
 	class->behind = true;
-	class->changed = a->plan->move_count > 0;
+	class->changed = a->plan.move_count > 0;
 	ret = write_entries(a, PUT, class->number, &restored, err);
 	return ret < 0 ? ret : class_keep_transitions(a, class, err);
 }
@@ -294,7 +294,7 @@ int class_hold(struct apply *a, struct map_class *class, struct err *err)
 	if (class->step != STEP_GONE || !class_is_held(a, class))
 		return 0;
 	class->step = STEP_KEEP;
-	class->changed = a->plan->move_count > 0;
+	class->changed = a->plan.move_count > 0;
 	ret = class_keep_transitions(a, class, err);
 	if (ret == 0 && entries_minus(&class->transition_old, &class->transition_new, false, &less) < 0)
 		ret = err_set(err, ENOMEM, "no memory for a policy class");

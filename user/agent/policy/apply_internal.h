@@ -123,7 +123,7 @@ struct apply {
 	bool interrupted; /* an agent was killed during a run: entries that flows were evaluated by may be deleted */
 	bool freed;	  /* elements were freed since something did not fit */
 	bool lacks_room;  /* something did not fit */
-	const struct plan *plan; /* of the present run */
+	struct plan plan; /* of the present run */
 	void (*on_identities)(void *arg, const struct policy_changes *changes, bool full); /* may be NULL */
 	void *on_identities_arg;
 };

@@ -20,6 +20,13 @@ def write_conflist(node, name, plugins, **extra):
     node.outside(f"/etc/cni/net.d/10-{name}.conflist").write_text(json.dumps(conf))
 
 
+def write_agent_conflist(node):
+    """The example's network for nodes with an agent."""
+    example = REPO / "examples/40-agent.conflist"
+    node.outside("/etc/cni/net.d").mkdir(parents=True, exist_ok=True)
+    node.outside(f"/etc/cni/net.d/{example.name}").write_text(example.read_text())
+
+
 @pytest.fixture(scope="module")
 def lab():
     """A node with an uplink to the world. The first ADD has to load the programs."""

@@ -9,7 +9,7 @@ import pytest
 from agent import Agent
 from lab import REPO
 from netns import TIMEOUT
-from conftest import url
+from conftest import url, write_agent_conflist
 
 POLICY = REPO / "examples/policy"
 PORTS = {"visitors.client": 80, "shop.web": 80, "shop.api": 8080, "shop.db": 5432}
@@ -20,9 +20,7 @@ PAIRS = [(source, target) for source, target in product(PORTS, PORTS) if source 
 
 @pytest.fixture(scope="module")
 def agent(node):
-    example = REPO / "examples/40-agent.conflist"
-    node.outside("/etc/cni/net.d").mkdir(parents=True, exist_ok=True)
-    node.outside(f"/etc/cni/net.d/{example.name}").write_text(example.read_text())
+    write_agent_conflist(node)
     with Agent(node) as agent:
         agent.write("cluster.yaml", (POLICY / "cluster.yaml").read_text())
         yield agent

@@ -4,6 +4,7 @@
 import pytest
 
 from agent import Agent
+from conftest import write_agent_conflist
 from lab import REPO
 
 SERVICES = REPO / "examples/services"
@@ -13,9 +14,7 @@ PODS = ("shop.web-1", "shop.web-2", "visitors.client")
 
 @pytest.fixture(scope="module")
 def agent(node):
-    example = REPO / "examples/40-agent.conflist"
-    node.outside("/etc/cni/net.d").mkdir(parents=True, exist_ok=True)
-    node.outside(f"/etc/cni/net.d/{example.name}").write_text(example.read_text())
+    write_agent_conflist(node)
     with Agent(node) as agent:
         for file in ("pods.yaml", "web.yaml"):
             agent.write(file, (SERVICES / file).read_text())

@@ -185,6 +185,7 @@ def test_upgrade_under_traffic(overlay):
             before = programs(node)
             done = upgrade(node, BUILD)
             assert done["upgraded_from_abi"] == old and done["endpoints_replaced"] == len(node.pods) + 1
+            assert done["flows_lost"] == 0
             assert versions(node) == [releases.abi()]
             assert not set(before.values()) & set(programs(node).values())
             traffic.wait_more()

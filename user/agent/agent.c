@@ -173,7 +173,8 @@ static int open_node(struct agent *agent, struct err *err)
 	node.agent = true;
 	ret = node_init(&node, &report, err);
 	if (ret == 0 && report.upgraded_from)
-		log_info("the node was upgraded from ABI version %u to %d", report.upgraded_from, WR_ABI_VERSION);
+		log_info("the node was upgraded from ABI version %u to %d; conntrack had no room for %zu flows",
+			 report.upgraded_from, WR_ABI_VERSION, report.lost_flows);
 	if (ret == 0)
 		log_conntrack(&node, &report);
 	if (ret == 0)

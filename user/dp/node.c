@@ -260,17 +260,19 @@ static int reattach_one(struct reattach *re, uint32_t ifindex)
 /* All at once; if a request fails, one after the other. */
 static int reattach_batch(struct reattach *re)
 {
+	const unsigned batched = re->batched;
 	struct nl_batch b = { 0 };
 	int r = 0;
 
-	for (unsigned i = 0; i < re->batched; i++)
+	for (unsigned i = 0; i < batched; i++)
 		dp_attach(re->dp, re->nl, &b, re->batch[i]);
-	if (nl_batch_run(re->nl, &b, NULL) == 0)
-		re->count += re->batched;
-	else
-		for (unsigned i = 0; i < re->batched && r == 0; i++)
-			r = reattach_one(re, re->batch[i]);
 	re->batched = 0;
+	if (nl_batch_run(re->nl, &b, NULL) == 0) {
+		re->count += batched;
+		return 0;
+	}
+	for (unsigned i = 0; i < batched && r == 0; i++)
+		r = reattach_one(re, re->batch[i]);
 	return r;
 }
 
@@ -326,16 +328,11 @@ static int upgrade_finish(struct upgrade *upgrade, struct dp *dp, struct nl *nl,
 	return r < 0 ? r : upgrade_end(upgrade, err);
 }
 
-static void upgrade_freep(struct upgrade **upgrade)
-{
-	upgrade_free(*upgrade);
-}
-
 static int init_locked(struct node_options options, struct node_report *report, struct err *err)
 {
 	_cleanup_dp_ struct dp dp = DP_CLOSED;
 	_cleanup_nl_ struct nl nl = { 0 };
-	_cleanup_(upgrade_freep) struct upgrade *upgrade = NULL;
+	_cleanup_upgrade_ struct upgrade *upgrade = NULL;
 	struct link_info warren0 = { 0 };
 	struct dp_map_info flows = { 0 };
 	int r;
@@ -369,6 +366,7 @@ static int init_locked(struct node_options options, struct node_report *report, 
 	if (r == 0)
 		r = upgrade_finish(upgrade, &dp, &nl, err);
 	report->ct_entries = flows.max_entries;
+	report->lost_flows = upgrade_lost_flows(upgrade);
 	return r;
 }
 

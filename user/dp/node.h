@@ -10,6 +10,7 @@ struct node_report {
 	bool fresh;        /* nothing was loaded before */
 	unsigned replaced; /* endpoints and uplinks whose programs were replaced in place */
 	uint32_t ct_entries; /* room of ct4, and of ct6 */
+	size_t lost_flows; /* by an upgrade: conntrack had no room for them */
 	unsigned upgraded_from; /* the ABI version that was loaded before; 0: this build's or none */
 };
 

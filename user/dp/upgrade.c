@@ -48,6 +48,11 @@ unsigned upgrade_from(const struct upgrade *upgrade)
 	return upgrade ? upgrade->abi : 0;
 }
 
+size_t upgrade_lost_flows(const struct upgrade *upgrade)
+{
+	return upgrade ? upgrade->lost_flows : 0;
+}
+
 /* --- pins of both versions ---------------------------------------------------------------------------------------- */
 
 /* Pins an object of the old version in this build's directory too. */
@@ -132,24 +137,8 @@ static int same_convert(struct upgrade *upgrade, struct dp *dp, struct err *err)
 	return dp_value_put("config", &config, err);
 }
 
-static int nothing(struct upgrade *upgrade, struct dp *dp, struct err *err)
-{
-	return 0;
-}
-
-static int no_flows(struct upgrade *upgrade, bool attached, struct err *err)
-{
-	return 0;
-}
-
-static void free_nothing(struct upgrade *upgrade)
-{
-}
-
 /* ABI numbers were raised without a change of a map's layout. */
-static const struct layout layout_same = {
-	.convert = same_convert, .endpoints = nothing, .flows = no_flows, .free = free_nothing,
-};
+static const struct layout layout_same = { .convert = same_convert };
 
 static bool has_same_layout(const struct upgrade *upgrade)
 {
@@ -160,11 +149,6 @@ static bool has_same_layout(const struct upgrade *upgrade)
 			return false;
 	}
 	return true;
-}
-
-static void upgrade_freep(struct upgrade **upgrade)
-{
-	upgrade_free(*upgrade);
 }
 
 /* --- steps -------------------------------------------------------------------------------------------------------- */
@@ -238,7 +222,7 @@ static int config_to_options(const struct upgrade *upgrade, struct node_options 
 int upgrade_begin(struct upgrade **out, struct node_options *options, struct err *err)
 {
 	const unsigned abi = other_version();
-	_cleanup_(upgrade_freep) struct upgrade *upgrade = NULL;
+	_cleanup_upgrade_ struct upgrade *upgrade = NULL;
 	int r;
 
 	*out = NULL;
@@ -285,24 +269,28 @@ int upgrade_convert(struct upgrade *upgrade, struct err *err)
 	return r < 0 ? r : upgrade->layout->convert(upgrade, &dp, err);
 }
 
+static int copy_flows(struct upgrade *upgrade, bool attached, struct err *err)
+{
+	if (!upgrade || upgrade->complete || !upgrade->layout->flows)
+		return 0;
+	return upgrade->layout->flows(upgrade, attached, err);
+}
+
 int upgrade_flows(struct upgrade *upgrade, struct err *err)
 {
-	return upgrade && !upgrade->complete ? upgrade->layout->flows(upgrade, upgrade->had_own, err) : 0;
+	return copy_flows(upgrade, upgrade && upgrade->had_own, err);
 }
 
 int upgrade_catch_up(struct upgrade *upgrade, struct dp *dp, struct err *err)
 {
-	int r;
+	int r = copy_flows(upgrade, true, err);
 
-	if (!upgrade || upgrade->complete)
-		return 0;
-	r = upgrade->layout->flows(upgrade, true, err);
-	return r < 0 ? r : upgrade->layout->endpoints(upgrade, dp, err);
+	if (r < 0 || !upgrade || upgrade->complete || !upgrade->layout->endpoints)
+		return r;
+	return upgrade->layout->endpoints(upgrade, dp, err);
 }
 
-/*
- * An old release finds a map `config` that is not of its layout, and so changes nothing on this node.
- */
+/* An old release finds a map `config` that is not of its layout, and so changes nothing on this node. */
 static int replace_config(const struct upgrade *upgrade, struct err *err)
 {
 	char path[PIN_PATH_MAX];
@@ -362,9 +350,11 @@ void upgrade_undo(struct upgrade *upgrade)
 		dir_remove(PIN_VERSION_DIR, NULL);
 }
 
-void upgrade_free(struct upgrade *upgrade)
+void upgrade_freep(struct upgrade **p)
 {
-	if (upgrade && upgrade->layout)
+	struct upgrade *upgrade = *p;
+
+	if (upgrade && upgrade->layout && upgrade->layout->free)
 		upgrade->layout->free(upgrade);
 	free(upgrade);
 }

@@ -13,6 +13,7 @@
 #define WARREN_DP_UPGRADE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "config.h"
 #include "endpoint.h"
@@ -54,6 +55,10 @@ void upgrade_undo(struct upgrade *upgrade);
 /* ABI version of the programs that were loaded before; 0 without an upgrade. */
 unsigned upgrade_from(const struct upgrade *upgrade);
 
-void upgrade_free(struct upgrade *upgrade); /* NULL: nothing */
+/* Flows for which conntrack had no room. Packets in the middle of one are dropped where a policy isolates an end. */
+size_t upgrade_lost_flows(const struct upgrade *upgrade);
+
+void upgrade_freep(struct upgrade **upgrade);
+#define _cleanup_upgrade_ __attribute__((cleanup(upgrade_freep)))
 
 #endif

@@ -410,6 +410,7 @@ static int convert_flows(struct upgrade *upgrade, bool attached, struct err *err
 
 	if (!owned)
 		return err_errno(err, ENOMEM, "conntrack");
+	upgrade->lost_flows = 0; /* what the last copy cannot write is lost */
 	for (int v6 = 0; v6 < 2 && r == 0; v6++) {
 		flows.v6 = v6;
 		r = convert_family(&flows, err);

@@ -11,7 +11,6 @@ struct upgrade {
 	const struct layout *layout;
 	bool had_own; /* this build's programs were pinned before: an earlier upgrade was interrupted */
 	bool complete; /* ... after everything was converted */
-	struct dp_services *services;
 	struct flow_backends *backends; /* of the converted services; layout's own */
 	size_t lost_flows; /* for which ct had no room */
 };
@@ -22,6 +21,7 @@ struct layout {
 	/* Maps with the same layout and meaning, which both versions use; ends with NULL. NULL: all but `config`. */
 	const char *const *shared;
 	int (*convert)(struct upgrade *upgrade, struct dp *dp, struct err *err);
+	/* NULL, as the two below: their maps are shared. */
 	int (*endpoints)(struct upgrade *upgrade, struct dp *dp, struct err *err);
 	/* `attached`: this build's programs write flows too; theirs stay. */
 	int (*flows)(struct upgrade *upgrade, bool attached, struct err *err);

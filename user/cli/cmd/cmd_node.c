@@ -38,8 +38,10 @@ int cmd_node_init(struct cli *cli)
 	out_word(cli->out, "node", report.fresh ? "loaded" : "already loaded, now up to date", OUT_GREEN);
 	out_json(cli->out, "fresh", json_boolean(report.fresh));
 	out_string(cli->out, "version", WARREN_VERSION);
-	if (report.upgraded_from)
+	if (report.upgraded_from) {
 		out_uint(cli->out, "upgraded_from_abi", report.upgraded_from);
+		out_uint(cli->out, "flows_lost", report.lost_flows);
+	}
 	out_uint(cli->out, "endpoints_replaced", report.replaced);
 	out_uint(cli->out, "ct_entries", report.ct_entries);
 	out_uint(cli->out, "ct_memory", ct_size_memory(report.ct_entries));

@@ -137,10 +137,14 @@ class Overlay(Probed):
 
     def wait_resolved(self):
         """Until the nodes have each other's MAC address: over IPv6 the first solicitation is lost now and then, and the
-        next one follows a second later.
+        next one follows a second later. The agent waits for the address of one family only; packets of pods that go
+        without a tunnel need that of their own.
         """
         for node in self.nodes.values():
             wait_for(lambda: all(n["resolved"] or n["own"] for n in node.known().values()), "next hops to be resolved")
+            for other in self.nodes.values():
+                for family in ALL if other is not node else ():
+                    node.ping(other.address[family])
 
     # --- pods ---
 

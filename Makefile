@@ -59,7 +59,7 @@ AGENT_LIBS := -lyaml -lcurl -lprotobuf-nanopb -luv -lmicrohttpd -lcrypto
 # When the sources were last changed, so that the same sources make the same image.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all programs image image-root help deps demo-deps test-deps install uninstall test test-attack test-vm test-e2e test-all figures-kube demo bench bench-peers lint format clean unit bpftest policytest fuzz \
+.PHONY: all programs image image-root help deps demo-deps test-deps install uninstall test test-attack soak test-vm test-e2e test-all figures-kube demo bench bench-peers lint format clean unit bpftest policytest fuzz \
 	fuzz-targets verify benchtools cnitool compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -268,6 +268,9 @@ test: ## install what is missing, build, run every test (root); begins with the 
 
 test-attack: programs bpftest benchtools ## every attack of tests/attack, the long ones too (root)
 	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/attack
+
+soak: programs ## three nodes under a fault every 10 seconds for WARREN_SOAK_SECONDS, 3600 by default; report in $(O)/soak (root)
+	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -s tests/soak
 
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh

@@ -211,6 +211,14 @@ class Agent:
 
         return wait_for(settled, "the policy to be enforced", timeout)
 
+    def is_applied(self):
+        """Whether it is so now. The agent may be dead, or die during the request."""
+        with contextlib.suppress(OSError, ValueError):
+            self.status()
+            status = self.status()
+            return status["enforced"] and not status["pending"]
+        return False
+
     def endpoint(self, pod):
         """The agent's entry of a Pod: {class, revision, identity, state...}; None: it has none."""
         found = [e for e in self.status()["endpoints"] if e["container"] == pod.container and e["ifname"] == pod.ifname]

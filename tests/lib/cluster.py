@@ -6,6 +6,7 @@ import itertools
 import json
 
 from agent import Agent
+from connect import fence
 from lab import NODE_GATEWAY, Lab, network
 from manifests import namespace, pod_file, pod_object, split
 from netns import COMMAND
@@ -134,6 +135,10 @@ class Cluster(Probed):
         yield "beyond", self.world, Lab.BEYOND
         if self.pods:
             yield "host", self.node, NODE_GATEWAY
+
+    @staticmethod
+    def fence(client, family):
+        fence(client, family)
 
     @staticmethod
     def is_masqueraded(src, dst):

@@ -6,7 +6,9 @@ import random
 
 
 def drawn(knob="WARREN_SEED"):
-    """A random.Random by the seed of that environment variable; without one, by another each time."""
+    """A random.Random by the seed of that environment variable; without one, by another each time. `repeat`: the setting."""
     seed = int(os.environ.get(knob) or random.randrange(1 << 32))
-    print(f"{knob}={seed}")
-    return random.Random(seed)
+    draw = random.Random(seed)
+    draw.repeat = f"{knob}={seed}"
+    print(draw.repeat)
+    return draw

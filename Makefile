@@ -269,7 +269,7 @@ test: ## install what is missing, build, run every test (root); begins with the 
 test-attack: programs bpftest benchtools ## every attack of tests/attack, the long ones too (root)
 	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/attack
 
-soak: programs ## three nodes under a fault every 10 seconds for WARREN_SOAK_SECONDS, 3600 by default; report in $(O)/soak (root)
+soak: programs ## three nodes under a fault every 10 s for WARREN_SOAK_SECONDS (3600), and a churn of 1,000 pods; reports in $(O)/soak (root)
 	$(Q)WARREN_BUILD=$(abspath $(O)) $(PYTHON) -m pytest -p no:cacheprovider -q -s tests/soak
 
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU

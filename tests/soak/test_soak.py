@@ -15,7 +15,6 @@ the directory WARREN_SOAK_OUT.
 import collections
 import contextlib
 import itertools
-import json
 import os
 import re
 import signal
@@ -23,19 +22,19 @@ import time
 from pathlib import Path
 
 from connect import fence
-from lab import BUILD, network
+from lab import network
 from manifests import endpoint, endpoint_slice, pod_file, pod_object, port, service, split
 from netns import wait_for
 from overlay import ALL, Overlay
 from policy_edits import NAMES, PENDING, Manifests, Observer, first_manifests, random_edit
 from seed import drawn
+from soak import flows, objects, report
 from traffic import Transfer
 
 SECONDS = float(os.environ.get("WARREN_SOAK_SECONDS", 3600))
-OUT = Path(os.environ.get("WARREN_SOAK_OUT", BUILD / "soak"))
 BETWEEN_FAULTS, BETWEEN_CHECKPOINTS, WARM_UP = 10, max(60, SECONDS / 12), 2
 GROWTH = 1.01  # of the agent's memory, after as many checkpoints as WARM_UP
-EXPIRED = 300  # s: longer than any flow's entry lives without packets, but for TCP connections that nobody has closed
+EXPIRED = 300  # s: longer than any flow's entry lives without packets, but for TCP connections that were not closed
 STALE = 0.3  # s: how long each CPU may use the lookup of a nexthop: no event tells its end
 
 PLACES = dict(zip(NAMES, ("n1", "n2", "n1", "n3")))
@@ -43,8 +42,6 @@ STEADY = {"steady/client": "n1", "steady/server": "n2"}
 KILLED, LIVING, REBOOTED = "n2", "n1", "n3"  # whose agent is killed; whose never is; the node that loses its power
 VIP = {4: "10.96.0.10", 6: "fd00:96::10"}
 PORT, TARGET = 80, 8080
-# Maps whose entries are flows, or caches of the programs.
-OF_FLOWS = ("ct", "addr_cache", "nexthops", "fragments", "event")
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
@@ -220,15 +217,6 @@ class Churn:
 # --- what a node has --------------------------------------------------------------------------------------------------
 
 
-def entries(node):
-    """{map: entries}"""
-    return {m["name"]: m["entries"] for m in node.warren_json("map", "list") if m["entries"] is not None}
-
-
-def flows(node):
-    return {name: count for name, count in entries(node).items() if name in ("ct4", "ct6")}
-
-
 def unnamed(name):
     """The name without what another pod in the same place has otherwise."""
     return re.sub(r"\bwr[a-z2-7]{13}\b|[a-z]+-\d+@|\b\d+\b", "_", name)
@@ -240,7 +228,7 @@ def holdings(node):
     return {
         "file descriptors": len(list(Path(f"/proc/{pid}/fd").iterdir())),
         "threads": len(list(Path(f"/proc/{pid}/task").iterdir())),
-        "map entries": {name: count for name, count in entries(node).items() if not name.startswith(OF_FLOWS)},
+        "map entries": objects(node),
         "links": collections.Counter(unnamed(link["ifname"]) for link in node.ip("link", "show")),
         "files": collections.Counter(unnamed(file) for file in node.files("/run/warren")),
         "pins": collections.Counter(unnamed(file) for file in node.files("/sys/fs/bpf")),
@@ -328,9 +316,12 @@ class Soak:
         self.manifests.applied()
 
     def edit(self):
+        """Pods stay: what is denied because another node does not know its sender yet stays so for 10 s (README, Limits)."""
         if self.manifests.pending < PENDING and self.draw.random() < 0.3:
-            self.edits += 1
-            self.manifests.edit(*random_edit(self.draw, self.pod_manifest))
+            file, obj = random_edit(self.draw, self.pod_manifest)
+            if obj or not file.startswith("pod-"):
+                self.edits += 1
+                self.manifests.edit(file, obj)
 
     def turn(self, cut, still):
         """`cut`: a fault cuts paths; `still`: no fault is at work."""
@@ -379,15 +370,13 @@ class Soak:
             assert self.checkpoints[-1]["memory"] <= warm * GROWTH, self.checkpoints
 
     def report(self):
-        OUT.mkdir(parents=True, exist_ok=True)
-        report = {
+        content = {
             "seed": self.draw.repeat, "seconds": round(time.monotonic() - self.begun), "mode": self.overlay.mode, "outer": self.overlay.outer,
             "faults": dict(self.faults), "edits": self.edits, "bursts": self.bursts,
             "datagrams": {"passed": self.passed + self.observer.passed, "denied": self.denied + self.observer.denied},
             "pods": {"added": self.churn.added, "killed": self.churn.killed}, "agent's memory, KiB": self.checkpoints,
         }
-        (OUT / "soak.json").write_text(json.dumps(report, indent=1) + "\n")
-        print(json.dumps(report))
+        report("soak", content)
 
     def run(self):
         faults, checkpoints = (itertools.count(self.begun + between, between) for between in (BETWEEN_FAULTS, BETWEEN_CHECKPOINTS))

@@ -143,8 +143,8 @@ class Overlay(Probed):
         for node in self.nodes.values():
             wait_for(lambda: all(n["resolved"] or n["own"] for n in node.known().values()), "next hops to be resolved")
             for other in self.nodes.values():
-                for family in ALL if other is not node else ():
-                    node.ping(other.address[family])
+                for address in other.address.values() if other is not node else ():
+                    wait_for(lambda: node.ping(address, check=False), "a reply of the other node")
 
     # --- pods ---
 

@@ -19,21 +19,17 @@
 #include "lib/verdict.h"
 #include "lib/verdict_address.h"
 #include "lib/verdict_hit.h"
+#include "lib/vlan.h"
 #include "lib/xdp_meta.h"
 
 /* --- VLAN tags; the kernel has removed the first one from the frame --- */
-
-#define VLAN_ID 0xfff /* 0: a priority tag (IEEE 802.1Q), of no VLAN */
 
 static __always_inline bool is_of_vlan(const struct __sk_buff *skb)
 {
 	return skb->vlan_present && (skb->vlan_tci & VLAN_ID);
 }
 
-/*
- * Whether a second priority tag follows the first one. Linux removes all of them, so it would accept a packet that no
- * program has parsed; legitimate senders use one.
- */
+/* Whether a second priority tag follows the first one. */
 OUT_OF_LINE int priority_tag_follows(struct __sk_buff *skb)
 {
 	struct {
@@ -43,7 +39,7 @@ OUT_OF_LINE int priority_tag_follows(struct __sk_buff *skb)
 
 	if (is_of_vlan(skb) || bpf_skb_load_bytes(skb, 0, &frame, sizeof(frame)) || (frame.tci & bpf_htons(VLAN_ID)))
 		return false;
-	return frame.eth.h_proto == bpf_htons(ETH_P_8021Q) || frame.eth.h_proto == bpf_htons(ETH_P_8021AD);
+	return is_vlan_type(frame.eth.h_proto);
 }
 
 /* --- not through the tunnel --- */

@@ -5,6 +5,7 @@
  * unchanged.
  */
 #include "lib/deny.h"
+#include "lib/vlan.h"
 #include "lib/xdp_tunnel.h"
 #include "lib/xdp_verdict.h"
 
@@ -41,6 +42,42 @@ static __always_inline int handle_ip(struct xdp_frame *f, const bool v6)
 	return result ? XDP_PASS : xdp_pass(f->ctx);
 }
 
+/* --- a VLAN tag, unless the device has removed it --- */
+
+static __always_inline enum deny deny_tagged(struct xdp_frame *f, const bool v6)
+{
+	const __u32 ip = ETH_HLEN + sizeof(struct vlan_tag);
+	const void *source = v6 ? xdp_at(f, ip + __builtin_offsetof(struct ipv6hdr, saddr), sizeof(struct in6_addr))
+				: xdp_at(f, ip + __builtin_offsetof(struct iphdr, saddr), sizeof(__be32));
+
+	if (!source)
+		return DENY_NO;
+	if (v6)
+		__builtin_memcpy(&f->saddr.a6, source, sizeof(f->saddr.a6));
+	else
+		f->saddr.a4.v4 = *(const __be32 *)source;
+	return deny_hit(&f->saddr, f->len, v6);
+}
+
+/* The denylist and a second priority tag, as in from_uplink, which does all other checks. */
+static __always_inline int handle_tagged(struct xdp_frame *f)
+{
+	const struct vlan_tag *tag = xdp_at(f, ETH_HLEN, 2 * sizeof(*tag));
+	enum deny deny = DENY_NO;
+
+	if (!tag)
+		return xdp_pass(f->ctx);
+	if (is_vlan_type(tag->proto) && !((tag[0].tci | tag[1].tci) & bpf_htons(VLAN_ID)))
+		return xdp_drop(f, WR_REASON_ETHERTYPE, true);
+	if (tag->proto == bpf_htons(ETH_P_IP))
+		deny = deny_tagged(f, false);
+	else if (tag->proto == bpf_htons(ETH_P_IPV6))
+		deny = deny_tagged(f, true);
+	return deny ? xdp_drop(f, WR_REASON_DENYLIST, deny == DENY_REPORT) : xdp_pass(f->ctx);
+}
+
+/* --- entry --- */
+
 static __always_inline int uplink(struct xdp_md *ctx)
 {
 	struct xdp_frame f = { .ctx = ctx,
@@ -55,7 +92,7 @@ static __always_inline int uplink(struct xdp_md *ctx)
 		return handle_ip(&f, false);
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
 		return handle_ip(&f, true);
-	return xdp_pass(ctx);
+	return is_vlan_type(eth->h_proto) ? handle_tagged(&f) : xdp_pass(ctx);
 }
 
 SEC("xdp.frags")

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Parses the outer headers of a frame in XDP. Frames that cannot be parsed here (VLAN tags, IPv4 options, extension
- * headers, headers outside the linear part) pass unchanged to from_uplink. XDP drops only packets that from_uplink
- * would drop.
+ * Parses the outer headers of a frame in XDP. Tunnel packets that cannot be parsed here (VLAN tags, IPv4 options,
+ * extension headers, headers outside the linear part) pass unchanged to from_uplink. XDP drops only packets that
+ * from_uplink would drop.
  */
 #ifndef WARREN_LIB_XDP_FRAME_H
 #define WARREN_LIB_XDP_FRAME_H

@@ -538,6 +538,73 @@ static void test_denylist(void **state)
 	}
 }
 
+/* --- VLAN tags --- */
+
+#define VLAN_7 0xa007   /* of priority 5 */
+#define PRIORITY 0xa000 /* of no VLAN */
+
+static const struct {
+	const char *name;
+	int tags[3]; /* 0: no more */
+	bool provider; /* the first one's type */
+	enum wr_reason reason, denied; /* ... while the source is on the denylist */
+} tagged_rows[] = {
+	{ "a VLAN", { VLAN_7 }, .denied = WR_REASON_DENYLIST },
+	{ "a provider's VLAN", { VLAN_7 }, .provider = true, .denied = WR_REASON_DENYLIST },
+	{ "a priority", { PRIORITY }, .denied = WR_REASON_DENYLIST },
+	{ "a provider's priority", { PRIORITY }, .provider = true, .denied = WR_REASON_DENYLIST },
+	{ "two priorities", { PRIORITY, PRIORITY }, false, WR_REASON_ETHERTYPE, WR_REASON_ETHERTYPE },
+	{ "two kinds of priorities", { PRIORITY, PRIORITY }, true, WR_REASON_ETHERTYPE, WR_REASON_ETHERTYPE },
+	{ "three priorities", { PRIORITY, PRIORITY, PRIORITY }, false, WR_REASON_ETHERTYPE, WR_REASON_ETHERTYPE },
+	/* Only a VLAN's device accepts these: from_uplink looks at them there, if it is an uplink. */
+	{ "two VLANs", { VLAN_7, VLAN_7 } },
+	{ "a priority and a VLAN", { PRIORITY, VLAN_7 } },
+	{ "a VLAN and a priority", { VLAN_7, PRIORITY } },
+};
+
+static void tag(struct frame *f, const int tags[3], bool provider)
+{
+	for (int i = 2; i >= 0; i--) {
+		const uint16_t words[] = { htons(provider && !i ? 0x88a8 : 0x8100), htons((uint16_t)tags[i]) };
+
+		if (!tags[i])
+			continue;
+		memmove(f->data + 16, f->data + 12, f->len - 12);
+		memcpy(f->data + 12, words, sizeof(words));
+		f->len += sizeof(words);
+	}
+}
+
+/* No tunnel packet is decapsulated behind a tag. */
+static void test_tagged(void **state)
+{
+	tunnel_state(true);
+	for (size_t i = 0; i < 4 * sizeof(tagged_rows) / sizeof(tagged_rows[0]); i++) {
+		const bool v6 = i & 1, denied = i & 2;
+		const struct tunnel_fields good = { .outer6 = v6 };
+		struct tunnel_frame t;
+
+		tunnel_build(&t, &good);
+		tag(&t.f, tagged_rows[i / 4].tags, tagged_rows[i / 4].provider);
+		deny_set(who_address(NODE_C, v6), v6 ? 128 : 32, v6, true);
+		if (!denied)
+			deny_set(who_address(NODE_C, v6), v6 ? 128 : 32, v6, false);
+		expect(tagged_rows[i / 4].name, &good, &t, denied ? tagged_rows[i / 4].denied : tagged_rows[i / 4].reason, false);
+		if (denied)
+			deny_set(who_address(NODE_C, v6), v6 ? 128 : 32, v6, false);
+	}
+	for (size_t len = 14; len < 14 + 4 + 40; len++) {
+		struct run r = { .program = XDP_UPLINK };
+		struct tunnel_frame t;
+
+		tunnel_build(&t, &(struct tunnel_fields){ .outer6 = len & 1 });
+		tag(&t.f, tagged_rows[0].tags, false);
+		t.f.len = len;
+		run_program(&r, &t.f);
+		assert_true(is_passed(&r, &t.f));
+	}
+}
+
 static int forget(void **state)
 {
 	tunnel_forget();
@@ -559,6 +626,7 @@ int run_xdp_tests(void)
 		cmocka_unit_test(test_mutations),
 		cmocka_unit_test(test_mutations_keyed),
 		cmocka_unit_test(test_denylist),
+		cmocka_unit_test(test_tagged),
 		cmocka_unit_test(test_for_others),
 	};
 

@@ -11,9 +11,9 @@ import pytest
 from lab import Lab, moved, network
 from netns import TIMEOUT, Wire, tcp, wait_for
 from rawbpf import PINS, other_program
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
+from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 from scapy.packet import Raw
 
 FAMILIES = (4, 6)
@@ -94,6 +94,51 @@ def test_denied(lab, mode):
     assert ping(lab, 4) and silent(lab, 6)
     assert lab.node.warren_json("deny", "flush") == {"removed": 1}
     assert ping(lab, 6) and hits(lab.node) == {}
+
+
+def echo_request(lab, family, *tags):
+    """From the address beyond the link, with VLAN tags, the outermost first: (scapy's layer, VLAN id)."""
+    frame = Ether(src=device(lab.world)["address"], dst=device(lab.node)["address"])
+    for kind, vlan in tags:
+        frame /= kind(vlan=vlan)
+    frame /= (IP if family == 4 else IPv6)(src=lab.BEYOND[family], dst=lab.UPLINK[family])
+    return frame / (ICMP(id=77) if family == 4 else ICMPv6EchoRequest(id=77))
+
+
+PRIORITY = {  # tags of no VLAN: Linux removes them, however many there are, and accepts the packet
+    "one": [(Dot1Q, 0)],
+    "one of a provider": [(Dot1AD, 0)],
+    "two": [(Dot1Q, 0), (Dot1Q, 0)],
+    "two kinds": [(Dot1AD, 0), (Dot1Q, 0)],
+    "three": [(Dot1Q, 0), (Dot1Q, 0), (Dot1Q, 0)],
+}
+
+
+@pytest.mark.parametrize("mode", ["generic", "native"])
+@pytest.mark.parametrize("tags", PRIORITY)
+def test_denied_with_priority_tags(lab, tags, mode):
+    """By XDP alone."""
+    requests = [echo_request(lab, family, *PRIORITY[tags]) for family in FAMILIES]
+    with Wire(lab.world, "eth0") as world:
+
+        def answers():
+            """In each family; the answer to a ping is later than those to the requests."""
+            world.drain()
+            world.send(*requests)
+            for family in FAMILIES:
+                assert lab.world.ping(lab.UPLINK[family])
+            return [frame[14] >> 4 for frame in world.drain() if is_echo_reply(frame)]
+
+        assert sorted(answers()) == [4, 6]
+        set_mode(lab.node, mode)
+        lab.node.warren("deny", "add", *BEYOND.values())
+        assert answers() == []
+
+
+def is_echo_reply(frame):
+    """With the identifier of echo_request()."""
+    kind, at = {0x0800: (0, 34), 0x86DD: (129, 54)}.get(struct.unpack_from("!H", frame, 12)[0], (None, 0))
+    return kind is not None and frame[at] == kind and frame[at + 4 : at + 6] == b"\0\x4d"
 
 
 def test_longest_prefix_counts(lab):

@@ -69,19 +69,49 @@ def test_both_forms(image):
     assert config["config"]["Labels"]["org.opencontainers.image.title"] == "warren"
 
 
-def test_containerd_runs_it(node, containerd, image):
-    """Imported as kind does it. All programs start; install works from within."""
-    write_conflist(node, "pods", [network()])
-    space = ["ctr", "--namespace", "k8s.io"]
+SPACE = ["ctr", "--namespace", "k8s.io"]
+
+
+@pytest.fixture(scope="module")
+def imported(node, containerd, image):
+    """As kind does it."""
     with image.open("rb") as archive:
         env = node.env
-        command = [*space, "images", "import", "--all-platforms", "--digests", "--snapshotter=native", "-"]
+        command = [*SPACE, "images", "import", "--all-platforms", "--digests", "--snapshotter=native", "-"]
         subprocess.run(node.argv(command), env=env, stdin=archive, pass_fds=(node.fd,), check=True, capture_output=True)
-    assert NAME in node.run(*space, "images", "ls", "-q").stdout.splitlines()
+    assert NAME in node.run(*SPACE, "images", "ls", "-q").stdout.splitlines()
+
+
+def test_containerd_runs_it(node, imported):
+    """All programs start; install works from within."""
+    write_conflist(node, "pods", [network()])
     script = "warren-agent --version && warren help >/dev/null && mkdir /b && warren-agent install --cni-bin-dir /b 2>&1 && ls /b"
-    run = [*space, "run", "--rm", "--snapshotter=native", NAME, "t", "/bin/sh", "-c", script]
+    run = [*SPACE, "run", "--rm", "--snapshotter=native", NAME, "t", "/bin/sh", "-c", script]
     said = node.run(*run).stdout
     assert said.startswith("warren-agent ") and said.split()[-2:] == ["portmap", "warren-cni"]
+
+
+def test_install_from_a_container_as_in_the_manifest(node, imported):
+    """Without capabilities, and with the host's files: it finds which containerd runs there, and its configuration, which
+    is not the one that Debian has for its containerd.
+    """
+    manifest = (REPO / "examples/kubernetes/warren.yaml").read_text()
+    (install,) = re.findall(r"^      - name: install\n(.*?)^      containers:", manifest, re.MULTILINE | re.DOTALL)
+    assert "capabilities: { drop: [ALL] }" in install and "readOnlyRootFilesystem: true" in install
+    command = re.search(r"command: \[(.*)\]", install)[1].replace(",", "")
+    capabilities = ["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP"]
+    capabilities += ["NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"]
+    run = [*SPACE, "run", "--rm", "--snapshotter=native", "--read-only", *(f"--cap-drop=CAP_{name}" for name in capabilities)]
+    for source, target in (("/", "/host"), ("/var/lib/warren", "/var/lib/warren")):
+        run.append(f"--mount=type=bind,src={source},dst={target},options=rbind:rw")
+    node.run("mkdir", "/var/lib/warren")
+    node.run("sh", "-c", "rm /opt/cni/bin/*")
+    script = f"grep CapEff /proc/self/status; {command} 2>&1"
+    said = node.run(*run, NAME, "t", "/bin/sh", "-c", script).stdout
+    assert "CapEff:\t0000000000000000\n" in said
+    assert "containerd looks for plugins in /opt/cni/bin, its default: /run/containerd.toml names no directory" in said
+    assert node.files("/opt/cni/bin") == ["portmap", "warren-cni"]
+    assert node.outside("/var/lib/warren/installed").read_text().split() == ["/opt/cni/bin/warren-cni", "/opt/cni/bin/portmap"]
 
 
 def test_the_dockerfile_builds_as_the_makefile_does():

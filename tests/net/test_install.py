@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from agent import Agent
-from lab import BUILD, NODE_GATEWAY, Node, network
+from lab import BUILD, NODE_GATEWAY, REPO, Node, network
 from seed import drawn
 
 CONFLIST = "/etc/cni/net.d/05-warren.conflist"
@@ -42,6 +42,14 @@ def install(node, *args, check=True, **options):
 
 def give_portmap(node):
     node.run("cp", "-L", "/usr/lib/cni/portmap", f"{BIN}/portmap")
+
+
+def image(node):
+    """The programs as the image has them; the agent's path."""
+    node.run("mkdir", "/run/image")
+    for program in (BUILD / "warren-agent", BUILD / "warren-cni", "/usr/lib/cni/portmap"):
+        node.run("cp", "-L", program, "/run/image/")
+    return "/run/image/warren-agent"
 
 
 # Every step that leaves state is one of these calls, or comes between two of them.
@@ -175,10 +183,7 @@ def test_install_beneath_a_running_plugin(node, bin_dir):
 
 def test_install_brings_portmap(node, bin_dir):
     """Only where the host has none; only then does uninstall remove it."""
-    node.run("mkdir", "/run/image")
-    for program in (BUILD / "warren-agent", BUILD / "warren-cni", "/usr/lib/cni/portmap"):
-        node.run("cp", "-L", program, "/run/image/")
-    agent = "/run/image/warren-agent"
+    agent = image(node)
     node.run(agent, "install", "--cni-bin-dir", BIN)
     assert (bin_dir / "portmap").exists()
     node.run(agent, "install", "--cni-bin-dir", BIN)
@@ -195,10 +200,10 @@ def test_install_asks_portmap_for_its_versions(node, bin_dir):
     """Debian's supports CNI 1.0.0 at most: the output must tell the author of the network configuration."""
     give_portmap(node)
     assert "does not support CNI 1.1.0" in install(node).stderr
-    assert node.files("/var/lib/warren") == ["portmap-is-old"]
+    assert node.files("/var/lib/warren") == ["installed", "portmap-is-old"]
     (bin_dir / "portmap").write_text("""#!/bin/sh\necho '{"supportedVersions": ["1.0.0", "1.1.0"]}'\n""")
-    assert "does not know" not in install(node).stderr
-    assert node.files("/var/lib/warren") == []
+    assert "does not support" not in install(node).stderr
+    assert node.files("/var/lib/warren") == ["installed"]
 
 
 def test_install_without_portmap(node, bin_dir):
@@ -241,6 +246,163 @@ def test_install_killed_at_any_moment(node, bin_dir):
         version(node)
     install(node)
     assert sorted(p.name for p in bin_dir.iterdir()) == ["other", "portmap", "warren-cni"]
+
+
+# --- where to install ---------------------------------------------------------------------------------------------------
+
+HOST = "/run/host"  # a host's root directory, as a container mounts it
+CONTAINERD, CRIO = "/etc/containerd/config.toml", "/etc/crio/crio.conf"
+DEFAULT = "/opt/cni/bin"
+
+
+def sample(name):
+    return (REPO / f"tests/fuzz/corpus/toml/{name}.toml").read_text()
+
+
+def host_with(node, files, directories=()):
+    for path, text in files.items():
+        path = node.outside(HOST + path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for path in (*directories, ""):
+        node.outside(HOST + path).mkdir(parents=True, exist_ok=True)
+
+
+def tree(node):
+    return sorted(node.run("find", HOST, "-printf", "%P %y %l\n").stdout.splitlines())
+
+
+DROP_INS = {
+    "/etc/containerd/conf.d/a.toml": "[plugins.'io.containerd.cri.v1.runtime'.cni]\nbin_dir = '/srv/a'\n",
+    "/etc/containerd/conf.d/b.toml": "[plugins.'io.containerd.cri.v1.runtime']\ncni = { bin_dirs = ['/srv/b/', '/srv/c'] }\n",
+}
+CRIO_DROP_INS = {
+    f"{CRIO}.d/10-crio.conf": "[crio.runtime]\n",
+    f"{CRIO}.d/20.conf": '[crio.network]\nplugin_dirs=["/srv/cni"]\n',
+}
+LOOKS = "looks for plugins in"
+# What the host has: files, directories; where the plugin goes; a part of the message.
+RUNTIMES = {
+    "containerd-1-debian": (
+        {CONTAINERD: sample("containerd1-debian")}, [], ["/usr/lib/cni"],
+        f"containerd {LOOKS} /usr/lib/cni, according to {CONTAINERD}",
+    ),
+    "containerd-1": ({CONTAINERD: sample("containerd1")}, [], [DEFAULT], f"according to {CONTAINERD}"),
+    "containerd-1-version-1": ({CONTAINERD: '[plugins.cri.cni]\nbin_dir = "/srv/cni"\n'}, [], ["/srv/cni"], ""),
+    "containerd-2": ({CONTAINERD: sample("containerd2")}, [], [DEFAULT], f"according to {CONTAINERD}"),
+    "containerd-2-drop-in": (
+        {CONTAINERD: sample("containerd2"), **DROP_INS}, [], ["/srv/b"],
+        f"containerd {LOOKS} /srv/b, according to /etc/containerd/conf.d/b.toml",
+    ),
+    "imports-in-a-circle": (
+        {CONTAINERD: 'imports = ["*.toml"]\n'}, [], [DEFAULT], f"its default: {CONTAINERD} names no directory"
+    ),
+    "crio": ({CRIO: sample("crio")}, [], ["/usr/libexec/cni"], f"CRI-O {LOOKS} /usr/libexec/cni, according to {CRIO}"),
+    "crio-one-exists": ({CRIO: sample("crio")}, [DEFAULT], [DEFAULT], f"CRI-O {LOOKS} {DEFAULT}, according to {CRIO}"),
+    "crio-drop-ins-alone": (CRIO_DROP_INS, [], ["/srv/cni"], f"according to {CRIO}.d/20.conf"),
+    "both": (
+        {CONTAINERD: sample("containerd1-debian"), CRIO: ""}, [], ["/usr/lib/cni", DEFAULT],
+        f"CRI-O {LOOKS} {DEFAULT}, its default",
+    ),
+    "neither": ({}, [], [DEFAULT], f"no configuration of containerd or CRI-O was found: plugins go to {DEFAULT}"),
+    "no-toml": (
+        {CONTAINERD: "version = 2\n[plugins\n"}, [], [DEFAULT],
+        f"{CONTAINERD} of containerd: line 2: there should be a closing bracket",
+    ),
+    "elsewhere": (
+        {CONTAINERD: '[plugins.cri.cni]\nconf_dir = "/srv/net.d"\n'}, [], [DEFAULT],
+        "containerd looks for network configurations in /srv/net.d, not where",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_install_where_the_runtime_looks(node, name):
+    """Directories are made as needed; uninstall removes what was made, and nothing else."""
+    files, directories, expected, message = RUNTIMES[name]
+    agent = image(node)
+    host_with(node, files, directories)
+    before = tree(node)
+    done = node.run(agent, "install", f"--host={HOST}")
+    assert message in done.stderr
+    assert ("looks for network configurations" in done.stderr) == (name == "elsewhere")
+    made = {*node.files(HOST)} - {path.lstrip("/") for path in files}
+    assert made == {f"{path.lstrip('/')}/{program}" for path in expected for program in ("portmap", "warren-cni")}
+    assert "is installed" not in node.run(agent, "install", f"--host={HOST}").stderr
+    node.run(agent, "uninstall", f"--host={HOST}")
+    assert tree(node) == before and node.files("/var/lib/warren") == []
+
+
+def test_install_follows_links_as_the_host_does(node):
+    agent = image(node)
+    host_with(node, {}, ["/var/opt", "/etc"])
+    node.run("ln", "-s", "/var/opt", f"{HOST}/opt")  # it leads elsewhere where the installer runs
+    node.run("ln", "-s", "../../../../run/outside", f"{HOST}/etc/containerd")
+    node.run("mkdir", "/run/outside")
+    node.outside("/run/outside/config.toml").write_text('[plugins.cri.cni]\nbin_dir = "/srv/cni"\n')
+    before = tree(node)
+    node.run(agent, "install", f"--host={HOST}")
+    assert node.files(f"{HOST}/var/opt") == ["cni/bin/portmap", "cni/bin/warren-cni"]
+    node.run(agent, "uninstall", f"--host={HOST}")
+    assert tree(node) == before
+
+
+def test_install_after_a_change_of_the_runtimes_directory(node):
+    """What was installed first is known until uninstall, and what others put beside it stays."""
+    agent = image(node)
+    host_with(node, {})
+    for directory in ("/srv/first", "/srv/second"):
+        host_with(node, {CONTAINERD: f'[plugins.cri.cni]\nbin_dir = "{directory}"\n'})
+        node.run(agent, "install", f"--host={HOST}")
+    node.outside(f"{HOST}/srv/first/bridge").write_text("the host's own")
+    node.run(agent, "uninstall", f"--host={HOST}")
+    assert node.files(HOST) == ["etc/containerd/config.toml", "srv/first/bridge"]
+    assert not node.outside(f"{HOST}/srv/second").exists()
+
+
+def test_uninstall_of_an_earlier_release(node):
+    """It has recorded only that portmap is its own."""
+    agent = image(node)
+    for own in (True, False):
+        host_with(node, {f"{DEFAULT}/{name}": "" for name in ("warren-cni", "portmap")})
+        node.run("mkdir", "-p", "/var/lib/warren")
+        if own:
+            node.outside("/var/lib/warren/portmap-is-ours").write_text("")
+        node.run(agent, "uninstall", f"--host={HOST}")
+        assert node.files(HOST) == ([] if own else ["opt/cni/bin/portmap"])
+
+
+def test_install_over_an_earlier_release(node):
+    agent = image(node)
+    for own in (True, False):
+        host_with(node, {f"{DEFAULT}/{name}": "" for name in ("warren-cni", "portmap")})
+        node.run("mkdir", "-p", "/var/lib/warren")
+        if own:
+            node.outside("/var/lib/warren/portmap-is-ours").write_text("")
+        node.run(agent, "install", f"--host={HOST}")
+        assert (node.outside(f"{HOST}{DEFAULT}/portmap").stat().st_size > 0) == own
+        node.run(agent, "uninstall", f"--host={HOST}")
+        assert node.files(HOST) == ([] if own else ["opt/cni/bin/portmap"])
+
+
+def test_install_asks_the_runtime_that_runs(node, bin_dir):
+    """It counts with the file of its command line, whatever other files there are; one in a container does not."""
+    give_portmap(node)
+    for name, directory in (("outer", BIN), ("inner", "/run/inner")):
+        node.outside(f"/run/{name}.toml").write_text(f'[plugins.cri.cni]\nbin_dir = "{directory}"\n')
+    node.outside("/run/containerd").write_text("#!/bin/sh\necho\nread line\n")  # its name is that of the script
+    node.run("chmod", "755", "/run/containerd")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    starts = [("/run/containerd", "--log-level", "info", "--config=/run/outer.toml"),
+              ("unshare", "--pid", "--fork", "--kill-child", "/run/containerd", "-c", "/run/inner.toml")]
+    running = [node.popen(*start, **pipes) for start in starts]
+    for process in running:
+        assert process.stdout.read(1)
+    done = installer(node, "install")
+    assert f"containerd looks for plugins in {BIN}, according to /run/outer.toml" in done.stderr and "inner" not in done.stderr
+    assert sorted(p.name for p in bin_dir.iterdir()) == ["portmap", "warren-cni"]
+    for process in running:
+        process.communicate(b"\n")
 
 
 # --- uninstall ----------------------------------------------------------------------------------------------------------

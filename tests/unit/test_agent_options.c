@@ -165,7 +165,7 @@ static void options_of_commands(void **state)
 	assert_string_equal(o.from, "/f");
 	assert_int_equal(options_parse(5, uninstall, &o, NULL), 0);
 	assert_int_equal(o.command, COMMAND_UNINSTALL);
-	assert_string_equal(o.cni_bin_dir, CNI_BIN_DIR);
+	assert_null(o.cni_bin_dir);
 	assert_string_equal(o.conflist, "/c");
 	assert_true(o.wait);
 }

@@ -169,11 +169,12 @@ static const struct setting settings[] = {
 	  "memory, or as loaded; to change a loaded size, run `warren node down` first",
 	  .min = NODE_CT_ENTRIES_MIN, .max = NODE_CT_ENTRIES_MAX },
 	{ "host", "DIR", TEXT, FIELD(host, char *),
-	  "prepare: the host's root directory, to find the API server of its kubelet",
-	  .commands = FOR_PREPARE },
+	  "prepare, install, uninstall: the host's root directory; to find the API server of its\n"
+	  "kubelet, and the directories of its container runtime",
+	  .commands = FOR_PREPARE | FOR_INSTALL | FOR_UNINSTALL },
 	{ "cni-bin-dir", "DIR", TEXT, FIELD(cni_bin_dir, char *),
-	  "install, uninstall: where the runtime looks for plugins\n"
-	  "(default: " CNI_BIN_DIR ")", .commands = FOR_INSTALL | FOR_UNINSTALL },
+	  "install, uninstall: where the runtime looks for plugins (default: as containerd's or\n"
+	  "CRI-O's configuration has it, else " CNI_BIN_DIR ")", .commands = FOR_INSTALL | FOR_UNINSTALL },
 	{ "from", "FILE", TEXT, FIELD(from, char *),
 	  "install: the plugin to install (default: warren-cni beside this program)", .commands = FOR_INSTALL },
 	{ "wait", NULL, FLAG, FIELD(wait, bool), "uninstall: wait until the last pod is gone", .commands = FOR_UNINSTALL },
@@ -391,7 +392,7 @@ int options_parse(int argc, char **argv, struct options *options, struct err *er
 {
 	int ret;
 
-	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO, .cni_bin_dir = CNI_BIN_DIR };
+	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO };
 	default_node_name(options);
 	ret = parse_command(argv[1], options, err);
 	if (ret >= 0)

@@ -13,7 +13,8 @@
 
 #define HEALTH_ADDRESS "127.0.0.1:9961"
 #define METRICS_ADDRESS "127.0.0.1:9962"
-#define CONFLIST_PATH "/etc/cni/net.d/05-warren.conflist"
+#define CNI_CONF_DIR "/etc/cni/net.d"
+#define CONFLIST_PATH CNI_CONF_DIR "/05-warren.conflist"
 #define CNI_BIN_DIR "/opt/cni/bin"
 #define STARTUP_TAINT "warren.dev/agent-not-ready"
 #define KEY_SECRET "warren-identity" /* its name */
@@ -43,10 +44,10 @@ struct options {
 	struct cluster_options cluster;
 	/* in lower case: the default of the node's name, without option and NODE_NAME */
 	char host_name[HOST_NAME_MAX + 1];
-	const char *cni_bin_dir;
+	const char *cni_bin_dir; /* NULL: those of runtimes_find() */
 	const char *from; /* the plugin to install; NULL: the one beside this program */
 	bool wait;
-	const char *host; /* for prepare: the host's root directory; NULL: not set */
+	const char *host; /* for the other commands: the host's root directory; NULL: not set */
 	bool help, version;
 };
 

@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 
 #include "cleanup.h"
@@ -176,6 +178,33 @@ int file_remove_durable(const char *path, struct err *err)
 	if (ret == 0 && ((unlink(path) < 0 && errno != ENOENT) || (unlink(temporary) < 0 && errno != ENOENT)))
 		return err_errno(err, errno, "cannot remove %s", path);
 	return ret;
+}
+
+int file_in_root(const char *root, const char *path, char real[FILE_PATH_MAX], struct err *err)
+{
+	const struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+	_cleanup_fd_ int dir = -1, fd = -1;
+	char link[32];
+	ssize_t n;
+
+	if (!root && strlen(path) >= FILE_PATH_MAX)
+		return err_errno(err, ENAMETOOLONG, "%s", path);
+	if (!root) {
+		memcpy(real, path, strlen(path) + 1);
+		return 0;
+	}
+	dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_errno(err, errno, "cannot open %s", root);
+	fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	if (fd < 0)
+		return err_errno(err, errno, "cannot open %s of %s", path, root);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, real, FILE_PATH_MAX - 1);
+	if (n < 0 || n == FILE_PATH_MAX - 1)
+		return err_errno(err, n < 0 ? errno : ENAMETOOLONG, "cannot find %s of %s", path, root);
+	real[n] = '\0';
+	return 0;
 }
 
 int dir_make(const char *path, struct err *err)

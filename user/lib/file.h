@@ -37,6 +37,12 @@ int file_write_durable(const char *path, const void *data, size_t size, mode_t m
 /* Removes the file and, if a killed writer has left it, the temporary one. */
 int file_remove_durable(const char *path, struct err *err);
 
+/*
+ * The path here of what is `path` below another root directory, where links lead as in that root. `root` NULL: `path`
+ * itself, whether it exists or not.
+ */
+int file_in_root(const char *root, const char *path, char real[FILE_PATH_MAX], struct err *err);
+
 /* mkdir -p, mode 0700. */
 int dir_make(const char *path, struct err *err);
 

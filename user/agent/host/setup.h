@@ -10,7 +10,7 @@
 #include "paths.h"
 
 #define WARREN_PLUGIN "warren-cni"
-/* `install` brought the chained plugin: `uninstall` removes it. */
+/* An earlier release's `install` brought the chained plugin; since then that is in installed.h's record. */
 #define PORTMAP_FILE WARREN_STATE_DIR "/portmap-is-ours"
 
 /* Mounts bpffs and sets sysctls, which the agent's capabilities do not allow. */

@@ -13,8 +13,10 @@
 #include "chained.h"
 #include "cleanup.h"
 #include "file.h"
+#include "installed.h"
 #include "lock.h"
 #include "node.h"
+#include "runtime.h"
 
 #define LOOK_AGAIN_MS 5000 /* for namespaces that end without a DEL, which inotify does not report */
 
@@ -136,18 +138,47 @@ static int hide_configuration(const struct options *options, const char *hidden,
 	return ret;
 }
 
+/* What a release without a record has installed there. */
+static int remove_from(const struct options *options, const char *directory, struct err *err)
+{
+	char real[FILE_PATH_MAX], path[FILE_PATH_MAX];
+	int ret = file_in_root(options->host, directory, real, err);
+
+	if (ret < 0)
+		return ret == -ENOENT ? 0 : ret;
+	if (snprintf(path, sizeof(path), "%s/" WARREN_PLUGIN, real) >= FILE_PATH_MAX)
+		return err_errno(err, ENAMETOOLONG, "%s", real);
+	if (access(PORTMAP_FILE, F_OK) == 0 && (options->cni_bin_dir || access(path, F_OK) == 0)) {
+		char portmap[FILE_PATH_MAX];
+
+		snprintf(portmap, sizeof(portmap), "%.*s" CHAINED_PLUGIN, (int)(strrchr(path, '/') + 1 - path), path);
+		ret = file_remove_durable(portmap, err);
+	}
+	return ret < 0 ? ret : file_remove_durable(path, err);
+}
+
+static int remove_plugins(const struct options *options, struct err *err)
+{
+	_cleanup_free_ struct runtime *found = calloc(RUNTIMES_MAX, sizeof(*found));
+	int ret = installed_remove(options->host, err);
+
+	if (ret < 0 || options->cni_bin_dir)
+		return ret < 0 ? ret : remove_from(options, options->cni_bin_dir, err);
+	if (installed_any() && access(PORTMAP_FILE, F_OK) < 0)
+		return 0;
+	if (!found)
+		return err_errno(err, ENOMEM, "cannot look for container runtimes");
+	ret = remove_from(options, CNI_BIN_DIR, err);
+	for (size_t i = 0, count = runtimes_find(options->host, found); ret == 0 && i < count; i++)
+		for (size_t j = 0; ret == 0 && j < found[i].bin_dir_count; j++)
+			ret = remove_from(options, found[i].bin_dirs[j], err);
+	return ret;
+}
+
 static int remove_files(const struct options *options, const char *hidden, struct err *err)
 {
-	char path[FILE_PATH_MAX];
-	int ret = 0;
+	int ret = remove_plugins(options, err);
 
-	if (access(PORTMAP_FILE, F_OK) == 0) {
-		snprintf(path, sizeof(path), "%s/" CHAINED_PLUGIN, options->cni_bin_dir);
-		ret = file_remove_durable(path, err);
-	}
-	snprintf(path, sizeof(path), "%s/" WARREN_PLUGIN, options->cni_bin_dir);
-	if (ret == 0)
-		ret = file_remove_durable(path, err);
 	if (ret == 0 && options->conflist)
 		ret = file_remove_durable(hidden, err);
 	if (ret == 0 && options->conflist)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""containerd's CRI, as a kubelet uses it: pods (sandboxes) by RunPodSandbox and StopPodSandbox, and nothing in them but
+the image's sleep. The calls are made with curl: gRPC is HTTP/2, and these few messages are some strings.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+
+from lab import REPO
+from netns import COMMAND, Netns, wait_for
+
+PAUSE = "warren.example/pause:1"
+DEBIANS_CONFIG = Path("/etc/containerd/config.toml")
+CRI = '[plugins."io.containerd.grpc.v1.cri"]\n'
+
+
+def _number(value):
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def encode(fields):
+    """{number: text, or fields of a message} as protobuf."""
+    out = b""
+    for number, value in fields.items():
+        data = encode(value) if isinstance(value, dict) else value.encode()
+        out += _number(number << 3 | 2) + _number(len(data)) + data
+    return out
+
+
+def decode(data):
+    """{number: [bytes or int]} of a message with texts, messages and integers."""
+    fields, at = {}, 0
+
+    def number():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        tag = number()
+        value = number()
+        if tag & 7 == 2:
+            value, at = data[at : at + value], at + value
+        fields.setdefault(tag >> 3, []).append(value)
+    return fields
+
+
+class Sandbox(Netns):
+    """A pod: its network namespace."""
+
+    def __init__(self, cri, name):
+        metadata = {1: name, 2: f"uid-{name}", 3: "default"}
+        config = {1: metadata, 8: {1: cri.cgroup}}
+        self.cri, self.name = cri, name
+        self.id = cri.call("RunPodSandbox", {1: config})[1][0].decode()
+        status = decode(cri.call("PodSandboxStatus", {1: self.id})[1][0])
+        network = decode(status[5][0])
+        addresses = [network[1][0].decode(), *(decode(ip)[1][0].decode() for ip in network.get(2, []))]
+        self.ips = {6 if ":" in address else 4: address for address in addresses}
+        path = self.result()["interfaces"][-1]["sandbox"]
+        super().__init__(cri.node, path.removeprefix("/var"))  # which is a link that leads out of the node, seen from here
+
+    def result(self):
+        """What the runtime keeps of the pod's ADD: libcni's cache."""
+        (cached,) = self.cri.node.outside("/var/lib/cni/results").glob(f"*-{self.id}-eth0")
+        return json.loads(cached.read_text())["result"]
+
+    def stop(self):
+        """The runtime calls the plugin's DEL."""
+        self.close()
+        self.cri.remove(self.id)
+
+
+class Cri:
+    """containerd in a node, started as Debian starts it, with Debian's configuration and so with its paths; with that
+    of Kubernetes beside it the node has no registry, no AppArmor, no right to lower oom_score_adj, no file system for
+    overlays. `with Cri(node)`.
+    """
+
+    SOCKET = "/run/containerd/containerd.sock"
+    LOG = "/run/containerd.log"
+
+    def __init__(self, node):
+        self.node, self.cgroup, self.pods, self.daemon = node, f"/warren-{node.name}", [], None
+        text = DEBIANS_CONFIG.read_text()
+        assert text.count(CRI) == 1 and "oom_score" not in text
+        text = text.replace(CRI, f'{CRI}sandbox_image = "{PAUSE}"\nrestrict_oom_score_adj = true\ndisable_apparmor = true\n')
+        text += '[plugins."io.containerd.grpc.v1.cri".containerd]\nsnapshotter = "native"\n'
+        node.outside("/etc/containerd").mkdir(exist_ok=True)
+        node.outside("/etc/containerd/config.toml").write_text(f"oom_score = 0\n{text}")  # of the node's overlay
+        self.start()
+        self.make_image()
+
+    def make_image(self):
+        image = REPO / "packaging/image"
+        node = self.node
+        node.run(image, "busybox", "/run/pause")
+        node.run(image, "pack", "/run/pause.tar", PAUSE, "/run/pause", "entrypoint=/bin/sleep", "cmd=2147483647")
+        node.run("ctr", "-n", "k8s.io", "images", "import", "--snapshotter", "native", "/run/pause.tar")
+        node.run("rm", "-r", "/run/pause", "/run/pause.tar")
+
+    def start(self):
+        self.daemon = self.node.run("sh", "-c", f"setsid containerd </dev/null >>{self.LOG} 2>&1 & echo $!").stdout.strip()
+        wait_for(lambda: self.call("Status", {}, check=False) is not None, "containerd answers")
+
+    def end(self, signal="TERM"):
+        """The runtime alone: its pods live on, in shims."""
+        self.node.run("kill", f"-{signal}", self.daemon)
+        self.node.run("tail", "-s", "0.02", f"--pid={self.daemon}", "-f", "/dev/null")
+
+    def log(self):
+        return self.node.outside(self.LOG).read_text()
+
+    def call(self, method, request, check=True):
+        """The response's fields; without `check` None if there is none."""
+        message = encode(request)
+        command = ["curl", "-s", "-S", "--http2-prior-knowledge", "--unix-socket", self.SOCKET, "--data-binary", "@-"]
+        command += ["-H", "content-type: application/grpc", "-D", "/run/cri.headers", "-o", "/run/cri.reply"]
+        env = self.node.env
+        done = subprocess.run(
+            self.node.argv([*command, f"http://localhost/runtime.v1.RuntimeService/{method}"]),
+            env=env, pass_fds=(self.node.fd,), input=b"\0" + len(message).to_bytes(4, "big") + message,
+            capture_output=True, timeout=COMMAND,
+        )
+        headers = self.node.outside("/run/cri.headers")
+        headers = headers.read_text() if headers.exists() else ""
+        if done.returncode == 0 and "grpc-status: 0" in headers:
+            return decode(self.node.outside("/run/cri.reply").read_bytes()[5:])
+        assert not check, f"{method}: {done.stderr.decode()}{headers}\n{self.log()}"
+        return None
+
+    def network_ready(self):
+        conditions = [decode(c) for c in decode(self.call("Status", {})[1][0])[1]]
+        return any(c[1] == [b"NetworkReady"] and c.get(2) == [1] for c in conditions)
+
+    def pod(self, name):
+        wait_for(self.network_ready, "the runtime has a network")
+        self.pods.append(Sandbox(self, name))
+        return self.pods[-1]
+
+    def remove(self, sandbox):
+        self.call("StopPodSandbox", {1: sandbox})
+        self.call("RemovePodSandbox", {1: sandbox})
+
+    def stop(self, pod):
+        self.pods.remove(pod)
+        pod.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for pod in self.pods:
+            pod.close()
+        for listed in self.call("ListPodSandbox", {}).get(1, []):
+            self.remove(decode(listed)[1][0].decode())
+        self.end()
+        # Cgroups are the machine's, and outlive the node.
+        cgroups = f"find /sys/fs/cgroup/*{self.cgroup} -depth -type d -exec rmdir {{}} + 2>/dev/null"
+        self.node.run("sh", "-c", cgroups, check=False)

@@ -362,6 +362,28 @@ def test_full_disk(fresh):
     fresh.assert_clean()
 
 
+def test_full_disk_of_another_plugins_addresses(fresh):
+    """host-local keeps them in /var/lib/cni."""
+    fresh.run("mount", "-t", "tmpfs", "-o", "size=64k", "full", "/var/lib/cni")
+    ranges = [[{"subnet": "10.87.0.0/24"}], [{"subnet": "fd00:87::/64"}]]
+    conf = {**network(), "cniVersion": "1.0.0", "ipam": {"type": "host-local", "ranges": ranges}}
+    pod = fresh.pod("early", conf)
+    fresh.run("sh", "-c", "cat /dev/zero > /var/lib/cni/filler", check=False)
+    path = fresh.netns_add("late")
+    before = (fresh.files("/run/warren"), fresh.files("/var/lib/cni"), fresh.pod_devices())
+    done = fresh.cni("ADD", conf, "late", "eth0", path)
+    assert not done.ok and "/var/lib/cni/networks/lab" in done.json["msg"] and "no space left" in done.json["msg"], done
+    assert (fresh.files("/run/warren"), fresh.files("/var/lib/cni"), fresh.pod_devices()) == before
+    pod.ping(NODE_GATEWAY[4])
+    pod.check()
+    pod.delete()
+    fresh.run("rm", "/var/lib/cni/filler")
+    done = fresh.cni("ADD", conf, "late", "eth0", path)
+    assert done.ok, done
+    assert fresh.cni("DEL", conf, "late", "eth0", path).ok
+    fresh.assert_clean()
+
+
 # --- damaged files ----------------------------------------------------------------------------------------------------
 
 

@@ -225,6 +225,69 @@ def test_install_where_it_cannot(node, bin_dir, option):
     assert sorted(p.name for p in bin_dir.iterdir()) == ["portmap", "warren-cni"]
 
 
+def small_disk(node, *directories, size="256k"):
+    """One file system for all of them; returns the functions that fill it and make room."""
+    node.run("mkdir", "/run/disk")
+    node.run("mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "disk", "/run/disk")
+    for i, path in enumerate(directories):
+        node.run("mkdir", "-p", f"/run/disk/{i}", path)
+        node.run("mount", "--bind", f"/run/disk/{i}", path)
+    fill = ["sh", "-c", "cat /dev/zero >/run/disk/filler"]
+    return (lambda: node.run(*fill, check=False)), (lambda: node.run("rm", "/run/disk/filler"))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["/var/lib", "/"])
+def test_install_on_a_full_disk(node, bin_dir, shared):
+    """What cannot be recorded is not installed. Uninstall needs no room."""
+    fill, make_room = small_disk(node, "/var/lib/warren", *([BIN] if shared else []), size="16m")
+    bin_dir = node.outside(BIN)
+    give_portmap(node)
+    fill()
+    done = install(node, check=False)
+    assert done.returncode == 1
+    assert "cannot write /var/lib/warren/installed: No space left on device; make room on its filesystem" in done.stderr
+    assert [p.name for p in bin_dir.iterdir()] == ["portmap"] and node.files("/var/lib/warren") == []
+    make_room()
+    install(node)
+    fill()
+    assert "is up to date" in install(node).stderr
+    uninstall(node)
+    assert [p.name for p in bin_dir.iterdir()] == ["portmap"] and node.files("/var/lib/warren") == []
+
+
+def test_install_fills_the_disk(node):
+    """There is room for the record, and not for the plugin."""
+    fill, make_room = small_disk(node, "/var/lib/warren", BIN, size="32m")
+    give_portmap(node)
+    fill()
+    node.run("truncate", "-s", "-64k", "/run/disk/filler")
+    done = install(node, check=False)
+    assert done.returncode == 1 and f"cannot write {PLUGIN}: No space left" in done.stderr and "make room" in done.stderr
+    assert node.files(BIN) == ["portmap"] and node.files("/var/lib/warren") == ["installed"]
+    make_room()
+    install(node)
+    version(node)
+    uninstall(node)
+    assert node.files(BIN) == ["portmap"] and node.files("/var/lib/warren") == []
+
+
+def test_prepare_on_a_full_disk(node):
+    """The API server's address is kept if it can be: the node gets what it cannot be without."""
+    kubelet = "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{ name: c, context: { cluster: k, user: u } }]\n"
+    kubelet += 'clusters: [{ name: k, cluster: { server: "https://192.0.2.1:6443" } }]\nusers: [{ name: u, user: {} }]\n'
+    host_with(node, {"/etc/kubernetes/kubelet.conf": kubelet})
+    fill, make_room = small_disk(node, "/var/lib/warren")
+    fill()
+    node.run("umount", "/sys/fs/bpf")
+    done = installer(node, "prepare", f"--host={HOST}")
+    assert "warn" in done.stderr and "cannot write /var/lib/warren/kubelet-server: No space left on device" in done.stderr
+    assert node.run("stat", "-f", "-c", "%T", "/sys/fs/bpf").stdout == "bpf_fs\n"
+    assert node.files("/var/lib/warren") == []
+    make_room()
+    installer(node, "prepare", f"--host={HOST}")
+    assert node.outside("/var/lib/warren/kubelet-server").read_text() == "https://192.0.2.1:6443\n"
+
+
 def test_install_into_nothing(node):
     done = install(node, check=False)
     assert done.returncode == 1 and BIN in done.stderr and "--cni-bin-dir" in done.stderr

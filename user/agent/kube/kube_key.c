@@ -27,6 +27,7 @@ struct kube_key {
 	char path[640]; /* of the Secret */
 	enum kube_key_state state;
 	uint8_t key[POLICY_KEY_SIZE];
+	bool kept; /* the file has it */
 	char uid[64], version[64]; /* of the Secret when it was read empty */
 	unsigned conflicts; /* patches that failed with 409 */
 	unsigned page_size;
@@ -55,7 +56,10 @@ static void report_mismatch(struct kube_key *k)
 	report_and_compare(k, &err);
 }
 
-/* A failure is logged only: without the copy the next start must wait for the API server. */
+/*
+ * A failure is logged only: without the copy the next start must wait for the API server. It is tried again whenever the
+ * Secret is compared.
+ */
 static void write_copy(struct kube_key *k)
 {
 	char directory[FILE_PATH_MAX];
@@ -63,7 +67,8 @@ static void write_copy(struct kube_key *k)
 	struct err err;
 
 	snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - k->options.path) : 1, slash ? k->options.path : ".");
-	if (dir_make(directory, &err) < 0 || file_write_durable(k->options.path, k->key, sizeof(k->key), 0600, &err) < 0)
+	k->kept = dir_make(directory, &err) == 0 && file_write_durable(k->options.path, k->key, sizeof(k->key), 0600, &err) == 0;
+	if (!k->kept)
 		log_err(LOG_WARN, &err);
 }
 
@@ -79,11 +84,11 @@ static void adopt(struct kube_key *k, const uint8_t key[POLICY_KEY_SIZE])
 	k->state = KUBE_KEY_SHARED;
 	kube_task_succeeded(&k->task);
 	kube_task_later(&k->task, COMPARE_SECONDS);
-	if (!first)
-		return;
 	memcpy(k->key, key, sizeof(k->key));
-	write_copy(k);
-	k->options.have(k->options.arg);
+	if (!k->kept)
+		write_copy(k);
+	if (first)
+		k->options.have(k->options.arg);
 }
 
 static const json_t *secret_key(const json_t *secret)
@@ -298,6 +303,7 @@ static int read_copy(struct kube_key *k, struct err *err)
 {
 	int ret = cluster_key_read(k->options.path, false, k->key, err);
 
+	k->kept = ret == 0;
 	if (ret == 0)
 		k->state = KUBE_KEY_CACHED;
 	if (ret == -EINVAL || ret == -EFBIG)

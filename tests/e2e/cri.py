@@ -3,6 +3,7 @@
 the image's sleep. The calls are made with curl: gRPC is HTTP/2, and these few messages are some strings.
 """
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
@@ -68,13 +69,22 @@ class Sandbox(Netns):
         network = decode(status[5][0])
         addresses = [network[1][0].decode(), *(decode(ip)[1][0].decode() for ip in network.get(2, []))]
         self.ips = {6 if ":" in address else 4: address for address in addresses}
-        path = self.result()["interfaces"][-1]["sandbox"]
-        super().__init__(cri.node, path.removeprefix("/var"))  # which is a link that leads out of the node, seen from here
+        self.netns = self.result()["interfaces"][-1]["sandbox"]
+        # Seen from here, the link /var/run leads out of the node.
+        super().__init__(cri.node, self.netns.removeprefix("/var"))
 
     def result(self):
         """What the runtime keeps of the pod's ADD: libcni's cache."""
         (cached,) = self.cri.node.outside("/var/lib/cni/results").glob(f"*-{self.id}-eth0")
         return json.loads(cached.read_text())["result"]
+
+    def check(self):
+        """The plugin's CHECK, which no CRI calls, with what the runtime keeps of the ADD: libcni's CNIResult."""
+        (conflist,) = self.cri.node.outside("/etc/cni/net.d").glob("*.conflist")
+        listed = json.loads(conflist.read_text())
+        conf = {**listed["plugins"][0], "name": listed["name"], "cniVersion": listed["cniVersion"], "prevResult": self.result()}
+        env = self.cri.node.cni_env("CHECK", self.id, "eth0", self.netns)
+        self.cri.node.run("/usr/lib/cni/warren-cni", env=env, input=json.dumps(conf))
 
     def stop(self):
         """The runtime calls the plugin's DEL."""
@@ -115,9 +125,17 @@ class Cri:
         wait_for(lambda: self.call("Status", {}, check=False) is not None, "containerd answers")
 
     def end(self, signal="TERM"):
-        """The runtime alone: its pods live on, in shims."""
         self.node.run("kill", f"-{signal}", self.daemon)
         self.node.run("tail", "-s", "0.02", f"--pid={self.daemon}", "-f", "/dev/null")
+
+    @contextlib.contextmanager
+    def down(self, signal):
+        """The runtime has ended meanwhile. Its pods live on, in shims."""
+        self.end(signal)
+        try:
+            yield
+        finally:
+            self.start()
 
     def log(self):
         return self.node.outside(self.LOG).read_text()

@@ -153,7 +153,7 @@ def pod(name, node=None, labels=None, namespace="default", **spec):
 
 def service(name, selector, *ports, namespace="default", **spec):
     """Dual-stack. `ports`: (number, protocol, target)."""
-    ports = [{"name": f"p{n}", "port": n, "protocol": protocol, "targetPort": target} for n, protocol, target in ports]
+    ports = [{"name": f"{p}-{n}".lower(), "port": n, "protocol": p, "targetPort": target} for n, p, target in ports]
     spec = {"selector": selector, "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"], "ports": ports, **spec}
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
 

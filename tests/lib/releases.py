@@ -40,8 +40,8 @@ def _copy_next(tree):
         header.write_text(text)
 
 
-def build(version):
-    """The directory with the programs of that release."""
+def build(version, target="all"):
+    """The directory with the programs of that release; `target` "image": and with its image."""
     tree = BUILD / "releases" / version
     tree.mkdir(parents=True, exist_ok=True)
     with open(tree.parent / f"{version}.lock", "w") as lock:
@@ -52,7 +52,7 @@ def build(version):
             _unpack(version, tree)
         env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "O", "CC", "SAN", "WERROR")}
         done = subprocess.run(
-            ["make", "-C", tree, "-j2", "O=build", "all"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ["make", "-C", tree, "-j2", "O=build", target], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert done.returncode == 0, done.stdout[-4000:]
     return tree / "build"

@@ -175,3 +175,97 @@ class Datagrams(Worker):
         for sock in (self.a, self.b):
             sock.close()
         return set(range(self.sent)) - self.answered
+
+
+class Denied(Worker):
+    """Datagrams from a pod that its receiver's policy denies."""
+
+    def __init__(self, client, server, address):
+        family = 6 if ":" in address else 4
+        self.b = server.udp(family, 0, address)
+        self.b.setblocking(False)
+        self.a = client.udp(family)
+        self.a.connect((address, self.b.getsockname()[1]))
+        self.count = 0
+        super().__init__()
+
+    def turn(self):
+        with contextlib.suppress(ConnectionRefusedError):
+            self.a.send(b"denied")
+        self.count += 1
+        with contextlib.suppress(BlockingIOError):
+            raise AssertionError(f"a denied datagram arrived: {self.b.recv(64)}")
+        self.ended.wait(0.001)
+
+
+class Connections(Worker):
+    """New connections, one after the other, each with a byte there and back.
+
+    One that begins in the moment of the change may have to send its SYN or SYN-ACK again, after a second; it must not fail.
+    """
+
+    def __init__(self, client, server, address):
+        self.client, self.listener = client, server.tcp_listen(6 if ":" in address else 4)
+        self.target = (address, self.listener.getsockname()[1])
+        self.count, self.delayed = 0, 0
+        super().__init__()
+
+    def turn(self):
+        begin = time.monotonic()
+        with self.client.tcp_connect(*self.target) as a, self.listener.accept()[0] as b:
+            for source, sink in ((a, b), (b, a)):
+                sink.settimeout(TIMEOUT)
+                source.send(b"x")
+                assert sink.recv(1) == b"x"
+        self.delayed += time.monotonic() - begin > 0.9
+        self.count += 1
+        self.ended.wait(0.001)
+
+
+class AllTraffic:
+    """Flows of all kinds from pod `client` to the pods `servers`, and those that policy denies, from pod `denied`. None may
+    notice anything. `services`: (address, port, pod behind it, its port) of Services.
+    """
+
+    def __init__(self, client, servers, denied, services):
+        self.stack = contextlib.ExitStack()
+        enter = self.stack.enter_context
+        paths = [(server, address) for server in servers for address in server.ips.values()]
+        self.transfers = [enter(Transfer(client, *path, down=down)) for path in paths for down in (False, True)]
+        self.datagrams = [enter(Datagrams(client, *path)) for path in paths]
+        for address, port, server, target in services:
+            own = server.ips[6 if ":" in address else 4]
+            self.transfers.append(enter(Transfer(client, server, address, port, target)))
+            self.datagrams.append(enter(Datagrams(client, server, address, own, port, target)))
+        self.connections = [enter(Connections(client, *path)) for path in paths]
+        self.denied = [enter(Denied(denied, *path)) for path in paths]
+        self.wait_more()
+
+    def wait_more(self):
+        for transfer in self.transfers:
+            transfer.wait_more(10000)
+        for flow in self.datagrams:
+            flow.wait_more(100)
+        for worker in (*self.connections, *self.denied):
+            count = worker.count + 5
+            wait_for(lambda: worker.error or worker.count >= count, "connections")
+
+    def finish(self, lossless=True):
+        """Fails if a connection was cut or a denied datagram has passed; `lossless`: or a packet was lost."""
+        self.wait_more()
+        lost = [len(flow.finish()) for flow in self.datagrams]
+        again = [transfer.retransmits for transfer in self.transfers]
+        delayed = sum(connection.delayed for connection in self.connections)
+        self.stack.close()
+        assert all(worker.count for worker in (*self.connections, *self.denied))
+        if lossless:
+            assert not any(lost) and not any(again), (lost, again)
+        print(f"{sum(c.count for c in self.connections)} connections, {delayed} of them delayed")
+        assert delayed <= 2 * len(self.connections)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
+            self.stack.close()

@@ -4,18 +4,17 @@ is cut, and no denied packet passes. A downgrade is refused and changes nothing.
 """
 
 import contextlib
-import time
 
 import pytest
 
 import releases
 from lab import BUILD
 from manifests import endpoint, endpoint_slice, pods, policy, port, service, sources
-from netns import TIMEOUT, wait_for
+from netns import wait_for
 from overlay import ALL, Overlay
 from rawbpf import PINS
 from seed import drawn
-from traffic import Datagrams, Transfer, Worker
+from traffic import AllTraffic, Datagrams
 
 OLD = "0.1.0"
 VIP = {4: "10.96.0.10", 6: "fd00:96::10"}
@@ -53,95 +52,10 @@ def overlay():
         yield overlay
 
 
-class Denied(Worker):
-    """Datagrams from a pod that its receiver's policy denies."""
-
-    def __init__(self, client, server, address):
-        family = 6 if ":" in address else 4
-        self.b = server.udp(family, 0, address)
-        self.b.setblocking(False)
-        self.a = client.udp(family)
-        self.a.connect((address, self.b.getsockname()[1]))
-        self.count = 0
-        super().__init__()
-
-    def turn(self):
-        with contextlib.suppress(ConnectionRefusedError):
-            self.a.send(b"denied")
-        self.count += 1
-        with contextlib.suppress(BlockingIOError):
-            raise AssertionError(f"a denied datagram arrived: {self.b.recv(64)}")
-        self.ended.wait(0.001)
-
-
-class Connections(Worker):
-    """New connections, one after the other, each with a byte there and back.
-
-    One that begins in the moment of the change may have to send its SYN or SYN-ACK again, after a second; it must not fail.
-    """
-
-    def __init__(self, client, server, address):
-        self.client, self.listener = client, server.tcp_listen(6 if ":" in address else 4)
-        self.target = (address, self.listener.getsockname()[1])
-        self.count, self.delayed = 0, 0
-        super().__init__()
-
-    def turn(self):
-        begin = time.monotonic()
-        with self.client.tcp_connect(*self.target) as a, self.listener.accept()[0] as b:
-            for source, sink in ((a, b), (b, a)):
-                sink.settimeout(TIMEOUT)
-                source.send(b"x")
-                assert sink.recv(1) == b"x"
-        self.delayed += time.monotonic() - begin > 0.9
-        self.count += 1
-        self.ended.wait(0.001)
-
-
-class Traffic:
-    """Flows of all kinds on the pods of make(), which must not notice anything."""
-
-    def __init__(self, overlay):
-        a, b, far, denied = (overlay.pods[name] for name in (CLIENT, SERVER, FAR, DENIED))
-        paths = [(x, y, f) for x, y in ((a, b), (a, far)) for f in ALL]
-        self.stack = contextlib.ExitStack()
-        enter = self.stack.enter_context
-        self.transfers = [enter(Transfer(x, y, y.ips[f], down=down)) for x, y, f in paths for down in (False, True)]
-        self.transfers += [enter(Transfer(a, b, VIP[f], PORT, TARGET)) for f in ALL]
-        self.datagrams = [enter(Datagrams(x, y, y.ips[f])) for x, y, f in paths]
-        self.datagrams += [enter(Datagrams(a, b, VIP[f], b.ips[f], PORT, TARGET)) for f in ALL]
-        self.connections = [enter(Connections(x, y, y.ips[f])) for x, y, f in paths]
-        self.denied = [enter(Denied(denied, y, y.ips[f])) for y in (b, far) for f in ALL]
-        self.wait_more()
-
-    def wait_more(self):
-        for transfer in self.transfers:
-            transfer.wait_more(10000)
-        for flow in self.datagrams:
-            flow.wait_more(100)
-        for worker in (*self.connections, *self.denied):
-            count = worker.count + 5
-            wait_for(lambda: worker.error or worker.count >= count, "connections")
-
-    def finish(self, lossless=True):
-        """Fails if a connection was cut or a denied datagram has passed; `lossless`: or a packet was lost."""
-        self.wait_more()
-        lost = [len(flow.finish()) for flow in self.datagrams]
-        again = [transfer.retransmits for transfer in self.transfers]
-        delayed = sum(connection.delayed for connection in self.connections)
-        self.stack.close()
-        assert all(worker.count for worker in (*self.connections, *self.denied))
-        if lossless:
-            assert not any(lost) and not any(again), (lost, again)
-        print(f"{sum(c.count for c in self.connections)} connections, {delayed} of them delayed")
-        assert delayed <= 2 * len(self.connections)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
-            self.stack.close()
+def traffic_of(overlay):
+    """Of all kinds, on the pods of make()."""
+    a, b, far, denied = (overlay.pods[name] for name in (CLIENT, SERVER, FAR, DENIED))
+    return AllTraffic(a, (b, far), denied, ((VIP[f], PORT, b, TARGET) for f in ALL))
 
 
 def upgrade(node, build):
@@ -179,7 +93,7 @@ def test_agent_of_the_old_release_runs(overlay):
 
 def test_upgrade_under_traffic(overlay):
     old = releases.abi(BUILD / "releases" / OLD)
-    with Traffic(overlay) as traffic:
+    with traffic_of(overlay) as traffic:
         for node in overlay.nodes.values():
             assert versions(node) == [old]
             before = programs(node)
@@ -217,7 +131,7 @@ def test_pods_live_on(overlay):
 def test_downgrade_is_refused(overlay):
     """The earlier release cannot read the maps: it says so, and nothing changes."""
     n1 = overlay.nodes["n1"]
-    with Traffic(overlay) as traffic:
+    with traffic_of(overlay) as traffic:
         before = programs(n1)
         n1.agent.stop()
         n1.install(releases.build(OLD))
@@ -236,7 +150,7 @@ def test_downgrade_is_refused(overlay):
 def test_killed_upgrade():
     """Wherever `node init` is killed, flows go on and nothing that is denied passes; the next one completes it."""
     draw = drawn()
-    with make(releases.build(OLD)) as overlay, Traffic(overlay) as traffic:
+    with make(releases.build(OLD)) as overlay, traffic_of(overlay) as traffic:
         node = overlay.nodes["n1"]
         node.agent.stop()
         node.install(BUILD)
@@ -256,7 +170,7 @@ def test_next_release():
     build = releases.build(releases.NEXT)
     with make(BUILD) as overlay:
         node = overlay.nodes["n1"]
-        with Traffic(overlay) as traffic:
+        with traffic_of(overlay) as traffic:
             done = upgrade(node, build)
             assert done["upgraded_from_abi"] == releases.abi() and versions(node) == [releases.abi() + 1]
             traffic.wait_more()

@@ -13,7 +13,7 @@ pytest.register_assert_rewrite(*(path.stem for path in LIB.glob("*.py")))
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: the few that the run under sanitizers repeats")
-    config.addinivalue_line("markers", "long: an attack that takes more than some seconds; only `make test-attack` runs it")
+    config.addinivalue_line("markers", "long: takes more than some seconds; only `make test-attack` or, of a Kubernetes, `make test-e2e` runs it")
     config.addinivalue_line("markers", "kernels: an attack whose outcome depends on the kernel; it runs in the machines of `make test-vm`, too")
 
     def terminated(*_):

@@ -6,6 +6,8 @@ from kube_cluster import Kubernetes, made_space
 from lab import BUILD
 from whoami import Servers
 
+SINGLE = {f"IPv{family}": {"PROXY": "nftables", "FAMILIES": str(family)} for family in (4, 6)}  # clusters of one family
+
 
 @pytest.fixture(scope="session")
 def programs():
@@ -16,6 +18,7 @@ def programs():
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "proxies(*modes): of kube-proxy, with each of which a test of `warren` runs")
+    config.addinivalue_line("markers", "families: a test of `warren` that also runs in clusters of one family")
     config.addinivalue_line("markers", "figures: measures and prints; `make figures-kube`")
 
 
@@ -23,7 +26,10 @@ def pytest_generate_tests(metafunc):
     """So that there is one cluster at a time, and each once."""
     if "warren" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("proxies")
-        metafunc.parametrize("warren", marker.args if marker else ("nftables",), indirect=True, scope="session")
+        clusters = list(marker.args if marker else ("nftables",))
+        if metafunc.definition.get_closest_marker("families"):
+            clusters += [pytest.param(name, marks=pytest.mark.long) for name in SINGLE]
+        metafunc.parametrize("warren", clusters, indirect=True, scope="session")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -43,9 +49,10 @@ def image(programs):
 
 @pytest.fixture(scope="session")
 def warren(request, image):
-    """A cluster with Warren, beside kube-proxy in some mode."""
+    """A cluster with Warren, beside kube-proxy in some mode, or of one family."""
     images = " ".join(name for name in ("agnhost", "coredns") if (KUBE / f"images/{name}.tar").exists())
-    with Kubernetes("warren", CNI="warren", PROXY=request.param, IMAGES=images) as cluster:
+    settings = SINGLE.get(request.param) or {"PROXY": request.param}
+    with Kubernetes("warren", CNI="warren", IMAGES=images, **settings) as cluster:
         print("\n" + "".join(cluster.said), end="")
         yield cluster
 

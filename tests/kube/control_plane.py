@@ -12,6 +12,7 @@ from netns import Netns
 
 HERE = Path(__file__).resolve().parent
 KUBE = Path(os.environ.get("KUBE", HERE.parents[1] / "build/kube"))
+API = {4: "10.10.0.10", 6: "fd10::10"}  # addresses of the API server
 
 
 class ProcessNetns(Netns):
@@ -30,6 +31,7 @@ class ControlPlane:
     def __init__(self, name, **settings):
         self.name = f"{name}-{os.getpid()}"
         self.env = {**os.environ, "NODES": str(self.nodes), "NAME": self.name, "WARREN_BUILD": str(BUILD), "KUBE": str(KUBE), **settings}
+        self.families = tuple(map(int, self.env.get("FAMILIES", "4 6").split()))
         self.holder = subprocess.Popen(
             [HERE / "cluster", "hold"], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )
@@ -44,7 +46,7 @@ class ControlPlane:
         self.world = ProcessNetns(None, self.holder.pid)
         self.home = Path(f"/proc/{self.holder.pid}/root/run/kube")
         self.pki = self.home / "pki"
-        self.api = KubeClient(self.world, self.pki)
+        self.api = KubeClient(self.world, self.pki, address=API[self.families[0]])
 
     def close(self):
         for opened in (self.world, self.api):

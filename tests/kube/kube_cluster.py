@@ -152,9 +152,9 @@ def pod(name, node=None, labels=None, namespace="default", **spec):
 
 
 def service(name, selector, *ports, namespace="default", **spec):
-    """Dual-stack. `ports`: (number, protocol, target)."""
+    """Of all families of the cluster. `ports`: (number, protocol, target)."""
     ports = [{"name": f"{p}-{n}".lower(), "port": n, "protocol": p, "targetPort": target} for n, p, target in ports]
-    spec = {"selector": selector, "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"], "ports": ports, **spec}
+    spec = {"selector": selector, "ipFamilyPolicy": "PreferDualStack", "ports": ports, **spec}
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
 
 
@@ -176,7 +176,9 @@ def made_space(cluster, **labels):
 
 def wait_dns(cluster):
     """CoreDNS at the address that the kubelets give to pods."""
-    cluster.kubectl("apply", "-f", HERE / "dns.yaml")
+    addresses = [address for family, address in ((4, "10.96.0.10"), (6, "fd96::a")) if family in cluster.families]
+    manifest = (HERE / "dns.yaml").read_text().replace('[10.96.0.10, "fd96::a"]', json.dumps(addresses))
+    cluster.kubectl("apply", "-f", "-", stdin=manifest.replace("clusterIP: 10.96.0.10", f"clusterIP: {addresses[0]}"))
     cluster.api.wait("Pod", lambda found: found and all(map(is_ready, found.values())), "CoreDNS", "kube-system",
                      labelSelector="k8s-app=kube-dns")
 

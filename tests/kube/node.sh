@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# node.sh NAME IPV4 IPV6 IMAGE...: the first process of a node of `cluster`: containerd, the kubelet and, on request, kube-proxy.
+# node.sh NAME ADDRESSES IMAGE...: the first process of a node of `cluster`: containerd, the kubelet and, on request, kube-proxy.
 # When it ends, everything of the node does but its disk.
 #
-# shellcheck disable=SC2154 # KUBE, CNI, PROXY, WARREN_BUILD and KUBELET_FLAGS are exported by `cluster`
+# shellcheck disable=SC2154 # KUBE, CNI, PROXY, FAMILIES, POD_CIDRS, WARREN_BUILD and KUBELET_FLAGS are exported by `cluster`
 set -eu
 
-name=$1 address=$2,$3
-shift 3
+name=$1 addresses=$2
+shift 2
 home=/run/kube
 pki=$home/pki
 bin=$KUBE/bin
@@ -111,7 +111,7 @@ cat >/etc/kubelet.yaml <<-YAML
 	tlsCertFile: $pki/$name.crt
 	tlsPrivateKeyFile: $pki/$name.key
 	resolvConf: /etc/resolv.node
-	clusterDNS: [10.96.0.10]
+	clusterDNS: ["$([ "$FAMILIES" = 6 ] && echo fd96::a || echo 10.96.0.10)"]
 	clusterDomain: cluster.local
 	volumePluginDir: /var/lib/kubelet/volumeplugins
 	evictionHard: { memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1% }
@@ -132,7 +132,7 @@ until [ -e $home/api-ready ]; do sleep 0.1; done
 mkdir -p /etc/kubernetes
 cp "$pki/$name.conf" /etc/kubernetes/kubelet.conf # where kubeadm has it, with the API server's address
 # shellcheck disable=SC2086 # KUBELET_FLAGS are several
-"$bin/kubelet" --config=/etc/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf --hostname-override="$name" --node-ip="$address" --v=2 \
+"$bin/kubelet" --config=/etc/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf --hostname-override="$name" --node-ip="$addresses" --v=2 \
 	$KUBELET_FLAGS >/var/log/kubelet.log 2>&1 &
 echo $! >/run/kubelet.pid
 if [ "$PROXY" != none ]; then
@@ -141,7 +141,7 @@ if [ "$PROXY" != none ]; then
 		kind: KubeProxyConfiguration
 		mode: $PROXY
 		hostnameOverride: $name
-		clusterCIDR: 10.244.0.0/16,fd44::/56
+		clusterCIDR: $POD_CIDRS
 		clientConnection: { kubeconfig: $pki/kube-proxy.conf }
 		conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s }
 	YAML

@@ -30,15 +30,15 @@ def four(warren, space, servers):
 
 
 def reached(found):
-    """{(from, to)} by both families; a family that differs counts as another pair."""
-    pairs = [(a, b, f) for a, b in itertools.permutations(found, 2) for f in (4, 6)]
+    """{(from, to, family)}"""
+    pairs = [(a, b, f) for a, b in itertools.permutations(found, 2) for f in found[b].ips]
     answers = ask_all([(found[a], found[b].ips[f], 8080) for a, b, f in pairs], timeout=0.5)
     return {pair for pair, answer in zip(pairs, answers) if answer[0] == pair[1]}
 
 
 def expect(found, allowed, what):
     """Waits until these pairs of names, and no others, reach each other."""
-    allowed = {(a, b, f) for a, b in allowed for f in (4, 6)}
+    allowed = {(a, b, f) for a, b in allowed for f in found[b].ips}
     last = {}
 
     def as_expected():
@@ -62,15 +62,23 @@ TO_B = {(x, y) for x, y in EVERYBODY if y in ("b1", "b2")}
 FROM_A = {(x, y) for x, y in EVERYBODY if x in ("a1", "a2")}
 
 
+@pytest.mark.families
 def test_policies_over_live_pods(warren, space, four):
     """A matrix by `kubectl apply`: each line has the pairs that it allows."""
     name = f"{space}/p"
+
+    def blocks(pod):
+        return [f"{address}/{128 if ':' in address else 32}" for address in four[pod].ips.values()]
+
+    all_but_a2 = [block("::/0" if ":" in cidr else "0.0.0.0/0", cidr) for cidr in blocks("a2")]
     lines = [
         (policy(name, types=["Ingress"]), set()),
         (policy(name, {"app": "b"}, ingress=[sources(pods(app="a"))]), EVERYBODY - TO_B | TO_B & FROM_A),
         (policy(name, {"app": "b"}, ingress=[sources(pods(app="a"), ports=[port(9999)])]), EVERYBODY - TO_B),
         (policy(name, {"app": "b"}, ingress=[sources(namespaces(name=space))]), EVERYBODY),
         (policy(name, {"app": "b"}, ingress=[sources(namespaces(name="none"))]), EVERYBODY - TO_B),
+        (policy(name, {"app": "b"}, ingress=[sources(*map(block, blocks("a1")))]), EVERYBODY - TO_B | {("a1", "b1"), ("a1", "b2")}),
+        (policy(name, {"app": "b"}, ingress=[sources(*all_but_a2)]), EVERYBODY - {("a2", "b1"), ("a2", "b2")}),
         (policy(name, {"app": "a"}, egress=[targets(pods(app="b"))], types=["Egress"]), EVERYBODY - FROM_A | FROM_A & TO_B),
         (policy(name, {"app": "a"}, egress=[targets(block("0.0.0.0/0"), block("::/0"))], types=["Egress"]), EVERYBODY),
         (policy(name, {"app": "a"}, egress=[], types=["Egress"]), EVERYBODY - FROM_A),

@@ -14,6 +14,8 @@ from manifests import policy
 from netns import TIMEOUT, wait_for
 from whoami import ask_all
 
+pytestmark = pytest.mark.families
+
 PORTS = (("TCP", 8080), ("UDP", 5353))
 WHERE = {"near": "n1", "beside": "n1", "far": "n2", "afar": "n2"}
 
@@ -54,8 +56,12 @@ def test_agents(warren):
     for agent in warren.api.list("Pod", **AGENTS):
         assert [c["restartCount"] for c in agent["status"]["containerStatuses"]] == [0]
     for name in NODES:
-        status = warren.machine(name).warren_json("status")
+        machine = warren.machine(name)
+        status = machine.warren_json("status")
         assert status["healthy"], status
+        follows = machine.agent.status()["kubernetes"]
+        assert warren.api.address in follows["server"]
+        assert tuple(6 if ":" in cidr else 4 for cidr in follows["configuration"]["cidrs"]) == warren.families
 
 
 CAPABILITIES = {12: "NET_ADMIN", 13: "NET_RAW", 21: "SYS_ADMIN"}
@@ -75,6 +81,7 @@ def test_agents_run_with_few_rights(warren):
 
 def test_tokens_of_the_agents(warren):
     """Each in one container, ends soon, and names its node; it may not change the other node."""
+    server = f"[{warren.api.address}]" if 4 not in warren.families else warren.api.address
     for agent in warren.api.list("Pod", **AGENTS):
         with_token = [c["name"] for kind in ("initContainers", "containers") for c in agent["spec"][kind]
                       if any("serviceaccount" in mount["mountPath"] for mount in c["volumeMounts"])]
@@ -88,7 +95,7 @@ def test_tokens_of_the_agents(warren):
             status = warren.node(
                 name, "curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PATCH", "-H", f"Authorization: Bearer {token}",
                 "-H", "Content-Type: application/merge-patch+json", "-d", '{"metadata": {"annotations": {"warren.dev/x": "y"}}}',
-                f"https://10.10.0.10:6443/api/v1/nodes/{other}?dryRun=All").stdout
+                f"https://{server}:6443/api/v1/nodes/{other}?dryRun=All").stdout
             assert status == ("200" if other == name else "422"), (name, other)
 
 
@@ -121,10 +128,10 @@ def test_memory(warren):
         assert kilobytes < 20 * 1024
 
 
-def test_pods_talk(four, servers):
+def test_pods_talk(warren, four, servers):
     for name, netns in four.items():
         servers.add(netns, name, *PORTS)
-    pairs = list(itertools.product(itertools.permutations(four, 2), (4, 6), PORTS))
+    pairs = list(itertools.product(itertools.permutations(four, 2), warren.families, PORTS))
     answers = ask_all([(four[a], four[b].ips[f], number, protocol) for (a, b), f, (protocol, number) in pairs], TIMEOUT)
     for ((a, b), family, _), answer in zip(pairs, answers):
         assert answer == [b, four[a].ips[family]], f"{a} -> {b} v{family}"
@@ -170,7 +177,7 @@ def test_host_ports(warren, space, servers, four):
     netns = warren.netns(warren.ready("published", namespace=space)["published"])
     servers.add(netns, "published", *PORTS)
     where = [a["address"] for a in warren.api.get("Node", "n1")["status"]["addresses"] if a["type"] == "InternalIP"]
-    assert len(where) == 2
+    assert len(where) == len(warren.families)
     clients = {"world": warren.world, **four}
     questions = [(name, address) for name in clients for address in where]
     answers = ask_all([(clients[name], address, 8088) for name, address in questions], TIMEOUT)

@@ -68,6 +68,11 @@ class Kubernetes(ControlPlane):
             self.machines.pop(name).close()
         self.run("node", name, what)
 
+    def restart(self, name, program, signal="TERM"):
+        """Ends containerd, the kubelet or kube-proxy of a node; returns when the next one has been started."""
+        script = 'old=$(cat "/run/$0.pid"); kill "-$1" "$old"; while [ "$(cat "/run/$0.pid")" = "$old" ]; do sleep 0.02; done'
+        self.node(name, "sh", "-ec", script, program, signal)
+
     def netns(self, pod):
         """Of a pod (its object)."""
         return PodNetns(self.machine(pod["spec"]["nodeName"]), pod)

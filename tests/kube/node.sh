@@ -122,8 +122,17 @@ cat >/etc/kubelet.yaml <<-YAML
 	imageGCHighThresholdPercent: 100
 	imageGCLowThresholdPercent: 99
 YAML
-containerd -c /etc/containerd.toml >/var/log/containerd.log 2>&1 &
-echo $! >/run/containerd.pid
+# As a service manager does: what has ended is started again.
+run() { # NAME COMMAND...
+	while :; do
+		"${@:2}" >>"/var/log/$1.log" 2>&1 &
+		echo $! >"/run/$1.pid"
+		wait $! || true
+		sleep 0.1 # one that cannot start leaves the processor to others
+	done &
+}
+
+run containerd containerd -c /etc/containerd.toml
 until ctr version >/dev/null 2>&1; do sleep 0.05; done
 [ "$CNI" != warren ] || set -- "$@" "$WARREN_BUILD/image/warren.tar"
 for image; do ctr -n k8s.io images import "$image" >>/var/log/import.log 2>&1; done
@@ -132,9 +141,8 @@ until [ -e $home/api-ready ]; do sleep 0.1; done
 mkdir -p /etc/kubernetes
 cp "$pki/$name.conf" /etc/kubernetes/kubelet.conf # where kubeadm has it, with the API server's address
 # shellcheck disable=SC2086 # KUBELET_FLAGS are several
-"$bin/kubelet" --config=/etc/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf --hostname-override="$name" --node-ip="$addresses" --v=2 \
-	$KUBELET_FLAGS >/var/log/kubelet.log 2>&1 &
-echo $! >/run/kubelet.pid
+run kubelet "$bin/kubelet" --config=/etc/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf --hostname-override="$name" \
+	--node-ip="$addresses" --v=2 $KUBELET_FLAGS
 if [ "$PROXY" != none ]; then
 	cat >/etc/kube-proxy.yaml <<-YAML
 		apiVersion: kubeproxy.config.k8s.io/v1alpha1
@@ -145,8 +153,7 @@ if [ "$PROXY" != none ]; then
 		clientConnection: { kubeconfig: $pki/kube-proxy.conf }
 		conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s }
 	YAML
-	"$bin/kube-proxy" --config=/etc/kube-proxy.yaml --v=2 >/var/log/kube-proxy.log 2>&1 &
-	echo $! >/run/kube-proxy.pid
+	run kube-proxy "$bin/kube-proxy" --config=/etc/kube-proxy.yaml --v=2
 fi
 # bash, being process 1 here, reaps the processes that shims leave.
 sleep infinity &

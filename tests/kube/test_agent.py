@@ -199,10 +199,8 @@ def test_the_configuration_is_kept(cluster):
 def restarted_runtime(cluster):
     """At the end n1 gets another containerd: the old one's watch of the removed directory does not follow the next one."""
     yield
-    cluster.node("n1", "sh", "-c", """
-        kill $(cat /run/containerd.pid); tail --pid=$(cat /run/containerd.pid) -f /dev/null
-        containerd -c /etc/containerd.toml >>/var/log/containerd.log 2>&1 & echo $! >/run/containerd.pid
-        until ctr version >/dev/null 2>&1; do sleep 0.05; done""")
+    cluster.restart("n1", "containerd")
+    cluster.node("n1", "sh", "-c", "until ctr version >/dev/null 2>&1; do sleep 0.05; done")
 
 
 def test_the_directory_of_configurations_is_made_again(cluster, restarted_runtime):

@@ -130,6 +130,54 @@ def test_no_agents(own, pair):
     assert {name: (path.stat().st_ino, path.stat().st_mtime_ns) for name, path in conflists.items()} == before
 
 
+@pytest.mark.parametrize("program", ("kubelet", "containerd"))
+def test_a_program_of_the_nodes_is_restarted(own, pair, program):
+    """In order, and killed: traffic, pods and policy stay. Pods that are being made come up, and so do those made afterwards;
+    of none anything is left.
+    """
+
+    def containers():
+        found = {}
+        for item in own.api.list("Pod", None):
+            for status in item["status"].get("containerStatuses", ()):
+                found[item["metadata"]["uid"], status["name"]] = status["containerID"], status["restartCount"]
+        return found
+
+    before = {name: set(own.machine(name).pod_devices()) for name in NODES}
+    first, names = containers(), []
+    with traffic(pair):
+        for turn in ("TERM", "KILL", "after"):
+            where = [(app, node) for app in ("client", "x") for node in NODES]
+            items = [pod(f"{app}-{turn.lower()}-{node}", node, {"app": app}, pair.space) for app, node in where]
+            own.api.apply(*items)
+            for node in NODES if turn != "after" else ():
+                own.restart(node, program, turn)
+            found = own.ready(*(item["metadata"]["name"] for item in items), namespace=pair.space)
+            for item in items:
+                check_reaches(own, pair, found[item["metadata"]["name"]])
+                names.append(item["metadata"]["name"])
+            assert pair.works("client") and not pair.works("other", any)
+    assert first.items() <= containers().items()
+    wait_agents(own, agents_ready, "the agents to be Ready")
+    own.api.wait("Node", lambda nodes: all(map(is_ready, nodes.values())), "the nodes to be Ready")
+    for name in names:
+        own.api.delete("Pod", name, pair.space, gracePeriodSeconds=0)
+    for name in NODES:
+        machine = own.machine(name)
+        wait_for(lambda: set(machine.pod_devices()) <= before[name], f"the devices of {name} to go")
+        wait_for(lambda: machine.warren_json("status", check=False)["healthy"], f"{name} is well")
+
+
+def check_reaches(own, pair, item):
+    """A pod reaches the server if it is a client, and only then."""
+    with contextlib.closing(own.netns(item)) as netns:
+        for address in pair.server.ips.values():
+            if item["metadata"]["labels"]["app"] == "client":
+                wait_for(lambda: ask(netns, address, 8080)[0] == "server", f"{netns.name} reaches the server")
+            else:
+                assert ask(netns, address, 8080) == "silence", netns.name
+
+
 def test_a_label_lost_while_the_agent_of_its_node_is_dead(own, pair):
     """The identity from the receiver's agent overrides the one in the packet."""
     os.kill(agent_pids(own, "n1")["n1"], signal.SIGSTOP)  # so that no other one is started
@@ -157,6 +205,29 @@ def test_the_api_server_is_gone_for_a_minute(own, pair):
     begin = time.monotonic()
     wait_for(lambda: pair.works("other") and not pair.works("client", any), "the new policy", 40)
     print(f"\nthe new policy: enforced {time.monotonic() - begin:.1f} s after it was applied, at once when the server was back", end="")
+
+
+def test_the_api_server_flaps(own, pair):
+    """It comes and goes for half a minute, and goes as soon as it has taken an edit. At the end the last edit is enforced; what
+    all edits have in common always is.
+    """
+    peers = [with_labels(app="client"), with_labels(app="x")]
+    turns, end = 0, time.monotonic() + 30
+    with traffic(pair):
+        while time.monotonic() < end or turns % 2:
+            own.stop_api()
+            assert pair.works("client")
+            own.start_api()
+            rule = sources(*peers[: 1 + turns % 2])
+            own.api.apply(policy(f"{pair.space}/server", {"app": "server"}, ingress=[rule]))
+            turns += 1
+        own.stop_api()
+        own.start_api()
+        wait_for(lambda: pair.works("other"), "the last edit", 40)
+        wait_for(lambda: all(connected(own)) and all(connected(own, "n2")), "all kinds to be followed", 60)
+    assert turns >= 4
+    print(f"\n{turns} times", end="")
+    assert pair.works("client")
 
 
 HOLE = """

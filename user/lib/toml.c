@@ -29,8 +29,7 @@ static int fail(struct toml *t, const char *what)
 	return err_set(t->err, EINVAL, "line %u: %s", t->line, what);
 }
 
-/* --- white space -----------------------------------------------------------------------------------------------------
- */
+/* --- white space --- */
 
 static void skip_blanks(struct toml *t)
 {
@@ -59,8 +58,7 @@ static int end_line(struct toml *t)
 	return 0;
 }
 
-/* --- strings ---------------------------------------------------------------------------------------------------------
- */
+/* --- strings --- */
 
 static char *put_utf8(char *to, unsigned long c)
 {
@@ -148,8 +146,7 @@ static int skip_multi_line(struct toml *t)
 	return 0;
 }
 
-/* --- keys ------------------------------------------------------------------------------------------------------------
- */
+/* --- keys --- */
 
 static int append_key(struct toml *t, const char *part, size_t len)
 {
@@ -194,8 +191,7 @@ static int read_key(struct toml *t)
 	}
 }
 
-/* --- values ----------------------------------------------------------------------------------------------------------
- */
+/* --- values --- */
 
 static int read_pair(struct toml *t);
 static int read_value(struct toml *t, size_t index);

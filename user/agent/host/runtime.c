@@ -50,8 +50,7 @@ static const struct kind {
 	{ "CRI-O", "crio", "/etc/crio/crio.conf", "/etc/crio/crio.conf.d", crio_names },
 };
 
-/* --- files -----------------------------------------------------------------------------------------------------------
- */
+/* --- files --- */
 
 struct reading {
 	const char *host;
@@ -175,8 +174,7 @@ static size_t add(const char *host, const struct kind *kind, const char *config,
 	return count + 1;
 }
 
-/* --- processes -------------------------------------------------------------------------------------------------------
- */
+/* --- processes --- */
 
 /* /proc/PID/NAME; to be freed. Arguments end with NUL each, the last with one more. */
 static char *read_process(const char *host, const char *pid, const char *name, size_t *size)

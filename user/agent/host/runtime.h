@@ -16,9 +16,8 @@
 /* Directories are absolute paths of the host, without a slash at the end. */
 struct runtime {
 	const char *name;
-	char config[FILE_PATH_MAX]; /* its file */
-	char
-	    source[FILE_PATH_MAX]; /* the file that names bin_dirs; "": none does, and they are the runtime's default */
+	char config[FILE_PATH_MAX];			/* its file */
+	char source[FILE_PATH_MAX];			/* that names bin_dirs; "": none does, it is the default */
 	char bin_dirs[RUNTIME_DIRS_MAX][FILE_PATH_MAX]; /* at least one; the first that has a plugin counts */
 	size_t bin_dir_count;
 	char conf_dir[FILE_PATH_MAX];

@@ -164,6 +164,8 @@ def test_uninstall_and_install(own, room):
     space, servers = room
     found = start(own, room, client1="n1", server2="n2")
     reaches(found, "client1", "server2")
+    said = own.kubectl("-n", "kube-system", "logs", "ds/warren", "-c", "install").stdout
+    assert "containerd looks for plugins in /opt/cni/bin, its default: /etc/containerd.toml names no directory" in said
     own.kubectl("delete", "-f", EXAMPLES / "warren.yaml", "--timeout=60s")
     own.kubectl("apply", "-f", EXAMPLES / "uninstall.yaml")
     assert all(talks(found, "client1", "server2"))

@@ -410,6 +410,18 @@ def test_install_follows_links_as_the_host_does(node):
     assert tree(node) == before
 
 
+def test_install_where_no_directory_can_be_made(node):
+    agent = image(node)
+    host_with(node, {CONTAINERD: '[plugins.cri.cni]\nbin_dir = "/usr/cni/bin"\n'}, ["/usr"])
+    before = tree(node)
+    node.run("mount", "-t", "tmpfs", "-o", "ro", "usr", f"{HOST}/usr")
+    done = node.run(agent, "install", f"--host={HOST}", check=False)
+    assert done.returncode == 1
+    assert f"cannot make directory {HOST}/usr/cni: Read-only file system; --cni-bin-dir sets another one" in done.stderr
+    node.run("umount", f"{HOST}/usr")
+    assert tree(node) == before
+
+
 def test_install_after_a_change_of_the_runtimes_directory(node):
     """What was installed first is known until uninstall, and what others put beside it stays."""
     agent = image(node)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The strings of a TOML text (toml.io, 1.0), for the few that are used of a container runtime's configuration: C has no
- * TOML library in Debian 12 and Ubuntu 24.04. What is not a string is skipped.
+ * The strings of a TOML text (toml.io, 1.0), for the few that are used of a container runtime's configuration: Debian 12
+ * has no TOML library for C. What is not a string is skipped.
  */
 #ifndef WARREN_TOML_H
 #define WARREN_TOML_H

@@ -121,9 +121,10 @@ static int make_one(const char *host, const char *path, struct err *err)
 	ret = ret < 0 ? ret : path_in(real, name, whole, err);
 	ret = ret < 0 ? ret : path_in(path, "", above, err);
 	ret = ret < 0 ? ret : installed_add(above, err);
-	if (ret == 0 && mkdir(whole, MODE) < 0 && errno != EEXIST)
-		ret = err_errno(err, errno, "cannot make directory %s", whole);
-	return ret;
+	if (ret < 0 || mkdir(whole, MODE) == 0 || errno == EEXIST)
+		return ret;
+	err_errno(err, errno, "cannot make directory %s", whole);
+	return err_hint(err, "--cni-bin-dir sets another one, in which the runtime must look, too");
 }
 
 static int make_directory(const char *host, const char *path, struct err *err)

@@ -56,7 +56,7 @@ class _Connection(http.client.HTTPSConnection):
 class KubeClient:
     """The administrator, or who has that token."""
 
-    def __init__(self, netns, pki, token=None, *, address):
+    def __init__(self, netns, pki, token=None, address="10.10.0.10"):
         self.netns, self.pki, self.token, self.address = netns, pki, token, address
         self.context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         if not token:
@@ -66,7 +66,7 @@ class KubeClient:
 
     def other(self, token=None):
         """Another one, with a connection of its own."""
-        return KubeClient(self.netns, self.pki, token, address=self.address)
+        return KubeClient(self.netns, self.pki, token, self.address)
 
     def _connect(self, timeout=TIMEOUT):
         return _Connection(self.netns, self.address, self.context, timeout)

@@ -40,9 +40,19 @@ int uplink_host_attach(struct nl *nl, const struct link_info *warren0, struct er
 int dp_uplink_attach(uint32_t ifindex, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
+	struct link_info link;
 	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
-	return r < 0 ? r : attach(&nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, err);
+	if (r == 0)
+		r = link_get(&nl, NULL, ifindex, &link, err);
+	if (r < 0)
+		return r;
+	if (link.keeps_tag) {
+		err_set(err, EOPNOTSUPP, "VLAN device %s has reorder_hdr off: from_uplink cannot parse its frames",
+			link.name);
+		return err_hint(err, "`ip link set dev %s type vlan reorder_hdr on`", link.name);
+	}
+	return attach(&nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, err);
 }
 
 /* An empty clsact is deleted too: attach() has made it, or no other program uses it. */

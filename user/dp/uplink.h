@@ -8,7 +8,7 @@
 
 /*
  * Attach from_uplink to a device's tc ingress, and detach it. (node_init() attaches from_host to warren0.) -ENODEV: no
- * such device.
+ * such device. -EOPNOTSUPP: a VLAN device that leaves the tag in its frames.
  */
 int dp_uplink_attach(uint32_t ifindex, struct err *err);
 int dp_uplink_detach(uint32_t ifindex, struct err *err);

@@ -363,7 +363,8 @@ static int look_at(const struct link_info *link, void *arg)
 		return fd;
 	from_uplink = from_uplink_id(all->nl, link->ifindex);
 	progs.from_uplink = from_uplink;
-	progs.denies = progs.xdp != DP_XDP_OFF || (from_uplink && prog_uses(from_uplink, "deny_state"));
+	progs.denies = progs.xdp != DP_XDP_OFF ||
+		       (from_uplink && prog_uses(from_uplink, "deny_state") && !link->keeps_tag);
 	progs.decap = is_decapsulating(link->ifindex);
 	if (progs.xdp == DP_XDP_OFF && link->xdp_prog_id) {
 		progs.other_id = link->xdp_prog_id;

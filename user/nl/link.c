@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/if_link.h>
+#include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
@@ -34,6 +35,18 @@ static void parse_xdp(const struct nlattr *xdp, struct link_info *info)
 	}
 }
 
+/* The kernel leaves the attribute out if no flag is set. */
+static void parse_vlan(const struct nlattr *data, struct link_info *info)
+{
+	const struct nlattr *tb[IFLA_VLAN_MAX + 1];
+	struct ifla_vlan_flags flags = { 0 };
+
+	nl_attrs_nested(data, tb, IFLA_VLAN_MAX);
+	if (tb[IFLA_VLAN_FLAGS] && mnl_attr_get_payload_len(tb[IFLA_VLAN_FLAGS]) >= sizeof(flags))
+		memcpy(&flags, mnl_attr_get_payload(tb[IFLA_VLAN_FLAGS]), sizeof(flags));
+	info->keeps_tag = !(flags.flags & VLAN_FLAG_REORDER_HDR);
+}
+
 void link_parse(const struct nlmsghdr *nlh, struct link_info *info)
 {
 	const struct nlattr *tb[IFLA_MAX + 1], *kind[IFLA_INFO_MAX + 1];
@@ -62,6 +75,8 @@ void link_parse(const struct nlmsghdr *nlh, struct link_info *info)
 	nl_attrs_nested(tb[IFLA_LINKINFO], kind, IFLA_INFO_MAX);
 	if (kind[IFLA_INFO_KIND])
 		snprintf(info->kind, sizeof(info->kind), "%s", mnl_attr_get_str(kind[IFLA_INFO_KIND]));
+	if (kind[IFLA_INFO_DATA] && strcmp(info->kind, "vlan") == 0)
+		parse_vlan(kind[IFLA_INFO_DATA], info);
 }
 
 static int get_cb(const struct nlmsghdr *nlh, void *arg)

@@ -23,6 +23,7 @@ struct link_info {
 	uint32_t xdp_prog_id;  /* 0: none */
 	uint16_t type;	       /* ARPHRD_* */
 	char kind[16];	       /* IFLA_INFO_KIND */
+	bool keeps_tag;	       /* a VLAN device whose received frames still have its tag (reorder_hdr off) */
 };
 
 /* By name, or by ifindex if name is NULL. -ENODEV if there is none. */

@@ -136,7 +136,7 @@ stage policy cmocka 900 build/tests/policy/policytest
 stage policy-san cmocka 600 env WARREN_CLUSTERS=1000 build-san/tests/policy/policytest
 stage fuzz fuzz 600 fuzz 10
 # A process for each processor, a file at a time.
-stage net junit 1800 pytests net build -n auto --dist loadfile tests/net
+stage net junit 1800 pytests net build -n auto --dist loadfile tests/net tests/vm/test_uplink_kinds.py
 stage attack junit 600 pytests attack build -n auto --dist loadfile -m 'not long' tests/attack
 stage e2e junit 600 pytests e2e build -n auto --dist loadfile tests/e2e
 stage e2e-san junit 600 pytests e2e-san build-san -n auto --dist loadfile -m smoke tests/net tests/e2e

@@ -25,9 +25,11 @@ def inotify_queue_is_long():
 
 
 def kernel_has(kind):
-    """Such tunnel devices."""
-    add = ["unshare", "--net", "ip", "link", "add", "name", "own", "type", kind, "local", "192.0.2.1", "remote", "192.0.2.2"]
-    return subprocess.run(add, capture_output=True).returncode == 0
+    """Such devices: tunnels, bridges, VLANs, bonds."""
+    made = {"bridge": "type bridge", "vlan": "link card type vlan id 7", "bond": "type bond"}
+    made = made.get(kind, f"type {kind} local 192.0.2.1 remote 192.0.2.2")
+    commands = f"link add name card type veth peer name other\nlink add name own {made}\n"
+    return subprocess.run(["unshare", "--net", "ip", "-batch", "-"], input=commands.encode(), capture_output=True).returncode == 0
 
 
 class Expected(NamedTuple):
@@ -42,6 +44,8 @@ EXPECTED = (
     Expected("unit unit-clang unit-san", "reads_all_after_an_overflow", "", inotify_queue_is_long()),
     Expected("net", "test_overlay_paths.py::test_received_by_the_card_of_a_backup_route*over-v6*", "IPv6 the FIB lookup"),
     Expected("net", "test_xdp_tap.py::*", "before Linux 6.15 a TAP has no XDP metadata", kernel_before(6, 15)),
+    Expected("net", "test_uplink_kinds.py::*", "this kernel has no vlan devices", not kernel_has("vlan")),
+    Expected("net", "test_uplink_kinds.py::*", "this kernel has no bond devices", not kernel_has("bond")),
     Expected("attack", "test_partial_checksum.py::test_tunnel_of_pods*gre*", "this kernel has no gretap", not kernel_has("gretap")),
     Expected("attack", "test_partial_checksum.py::test_tunnel_of_pods*ipip*", "this kernel has no ipip", not kernel_has("ipip")),
     Expected("kube", "test_warren.py::test_names*", "there is no CoreDNS"),  # `make test` does not build it

@@ -30,6 +30,7 @@ NEEDS = {
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs(what): something that not every kernel has")
+    config.addinivalue_line("markers", "matrix: would take too long in the machines of `make test-vm`")
 
 
 def pytest_runtest_setup(item):

@@ -354,6 +354,35 @@ def test_the_next_server_is_tried(node, world, api_server, family, certificate, 
             undrop(world)
 
 
+class Named:
+    """Programs there find these addresses by the name api.example."""
+
+    def __init__(self, netns, directory, *addresses):
+        self.netns, self.hosts = netns, directory / "hosts"
+        self.hosts.write_text("".join(f"{address} api.example\n" for address in addresses))
+
+    def popen(self, *argv, **options):
+        script = 'mount --bind "$0" /etc/hosts; exec "$@"'
+        return self.netns.popen("unshare", "--mount", "sh", "-ec", script, self.hosts, *argv, **options)
+
+
+@pytest.mark.parametrize("verdict", ("reject with tcp reset", "drop"), ids=("refused", "silent"))
+def test_the_next_address_of_a_name_is_tried(node, world, api_server, family, ca, tmp_path, verdict):
+    """Whichever of them it is that fails: within the time of one attempt."""
+    addresses = (Lab.WORLD[family], Lab.BEYOND[family])
+    server = f"server=https://api.example:{api_server.port},kubernetes.default.svc"
+    for address in addresses:
+        match = f"ip{'6' * (family == 6)} daddr {address} tcp dport {api_server.port}"
+        hook = "type filter hook input priority 0;"
+        world.run("nft", "-f", "-", input=f"table inet dead {{ chain input {{ {hook} {match} {verdict}; }}; }}")
+        try:
+            with Apictl(Named(node, tmp_path, *addresses), server, f"ca={ca.ca}") as api_client:
+                assert api_client.get("/x")["status"] == 200
+                api_client.quit()
+        finally:
+            undrop(world)
+
+
 def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, api_server, family, certificate, ca):
     with ScriptedServer(world, family, certificate) as first:
         port = first.port

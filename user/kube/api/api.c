@@ -10,6 +10,7 @@
 
 #define EVENTS 16     /* per api_run() */
 #define CONNECTIONS 8 /* kept open while idle; HTTP/2 needs one at most */
+#define NUDGE_NS (NS_PER_S / 4)
 
 const char *api_server(const struct api *api)
 {
@@ -71,6 +72,35 @@ static CURLMcode act(struct api *api, curl_socket_t fd, int what)
 	return code;
 }
 
+/*
+ * When an address of a host fails or is silent, libcurl 7.88 closes the socket, and tries the next address when the
+ * transfer runs again: for that it sets no timeout. A new socket with the old one's number is not always reported. So
+ * all transfers are run now and then while one of them is not connected.
+ */
+static void nudge(struct api *api)
+{
+	int running;
+
+	api->in_curl = true;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* since it runs all; no other call also reports sockets */
+	curl_multi_socket_all(api->multi, &running);
+#pragma GCC diagnostic pop
+	api->in_curl = false;
+	drop_cancelled(api);
+}
+
+static bool connecting(struct api *api)
+{
+	struct api_call *call;
+
+	list_each(call, &api->running, entry) {
+		if (!call->connected)
+			return true;
+	}
+	return false;
+}
+
 /* An earlier action of this run may have closed a socket that is ready: libcurl ignores such a descriptor. */
 static void poll_events(struct api *api)
 {
@@ -93,6 +123,10 @@ static void poll_events(struct api *api)
 	if (!api->closing && api->curl_ns <= api_now()) {
 		api->curl_ns = API_NEVER;
 		act(api, CURL_SOCKET_TIMEOUT, 0);
+	}
+	if (!api->closing && api->nudge_ns <= api_now()) {
+		api->nudge_ns = API_NEVER;
+		nudge(api);
 	}
 }
 
@@ -151,10 +185,15 @@ void api_run(struct api *api)
 	api_timers_fire(api);
 	begin_calls(api);
 	api->in_run = false;
-	if (api->closing)
+	if (api->closing) {
 		destroy(api);
-	else
-		api_arm(api);
+		return;
+	}
+	if (!connecting(api))
+		api->nudge_ns = API_NEVER;
+	else if (api->nudge_ns == API_NEVER)
+		api->nudge_ns = api_now() + NUDGE_NS;
+	api_arm(api);
 }
 
 /* --- opening and closing --- */
@@ -188,7 +227,7 @@ int api_open(struct api **out, const struct api_config *config, struct err *err)
 	if (!api)
 		return err_errno(err, ENOMEM, "cannot create the API client");
 	api->epoll = api->timer = -1;
-	api->armed_ns = api->curl_ns = API_NEVER;
+	api->armed_ns = api->curl_ns = api->nudge_ns = API_NEVER;
 	list_init(&api->waiting);
 	list_init(&api->running);
 	list_init(&api->cancelled);

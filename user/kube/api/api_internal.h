@@ -47,6 +47,7 @@ struct api_timer {
 struct api {
 	int epoll, timer;
 	uint64_t armed_ns, curl_ns; /* when the timer fires; libcurl's next timeout */
+	uint64_t nudge_ns;	    /* nudge() is called; API_NEVER: every call is connected */
 	CURLM *multi;
 	bool global;		    /* curl_global_init() has been called */
 	struct api_config config;   /* a copy */

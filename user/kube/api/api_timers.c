@@ -18,6 +18,8 @@ void api_arm(struct api *api)
 	uint64_t at = first && first->at_ns < api->curl_ns ? first->at_ns : api->curl_ns;
 	struct itimerspec spec = { 0 };
 
+	if (api->nudge_ns < at)
+		at = api->nudge_ns;
 	if (!list_empty(&api->waiting))
 		at = 1; /* in the past; 0 would disarm it */
 	if (api->in_run || at == api->armed_ns)

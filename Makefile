@@ -184,6 +184,7 @@ image-root: $(PROGRAMS) ## what is in the image, as a directory
 	$(Q)packaging/image busybox $(IMAGE_DIR)/root
 	$(Q)packaging/image programs $(IMAGE_DIR)/root $(PROGRAMS) $(PORTMAP)
 	$(Q)umask 022 && echo 'hosts: files dns' >$(IMAGE_DIR)/root/etc/nsswitch.conf
+	$(Q)umask 022 && echo 'multi on' >$(IMAGE_DIR)/root/etc/host.conf # all addresses of a name in /etc/hosts, not its first
 
 image: image-root ## an image for containerd, kind and Docker in $(O)/image/warren.tar, without any of them
 	$(call say,IMAGE,$(IMAGE_DIR)/warren.tar)

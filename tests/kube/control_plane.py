@@ -87,12 +87,12 @@ class ControlPlane:
 
     # --- its servers ---
 
-    def stop_api(self):
-        self.run("api", "stop")
+    def stop_api(self, which="cp"):
+        self.run("api", "stop", which)
 
-    def start_api(self):
+    def start_api(self, which="cp"):
         """Returns when it serves."""
-        self.run("api", "start")
+        self.run("api", "start", which)
 
     def etcd(self, call, **body):
         """By its JSON gateway."""

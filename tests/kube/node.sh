@@ -4,7 +4,7 @@
 # node.sh NAME ADDRESSES IMAGE...: the first process of a node of `cluster`: containerd, the kubelet and, on request, kube-proxy.
 # When it ends, everything of the node does but its disk.
 #
-# shellcheck disable=SC2154 # KUBE, CNI, PROXY, FAMILIES, POD_CIDRS, WARREN_BUILD and KUBELET_FLAGS are exported by `cluster`
+# shellcheck disable=SC2154 # KUBE, CNI, PROXY, FAMILIES, POD_CIDRS, APIS, WARREN_BUILD and KUBELET_FLAGS are exported by `cluster`
 set -eu
 
 name=$1 addresses=$2
@@ -140,6 +140,10 @@ until [ -e $home/api-ready ]; do sleep 0.1; done
 
 mkdir -p /etc/kubernetes
 cp "$pki/$name.conf" /etc/kubernetes/kubelet.conf # where kubeadm has it, with the API server's address
+if [ "$APIS" != cp ]; then # ... or a name of several
+	cat $home/hosts >>/etc/hosts
+	sed -i 's|server: .*:6443|server: "https://api.warren.example:6443|' /etc/kubernetes/kubelet.conf
+fi
 # shellcheck disable=SC2086 # KUBELET_FLAGS are several
 run kubelet "$bin/kubelet" --config=/etc/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf --hostname-override="$name" \
 	--node-ip="$addresses" --v=2 $KUBELET_FLAGS

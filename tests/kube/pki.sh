@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# pki.sh DIRECTORY NAME=ADDRESS[,ADDRESS]...: one authority and all certificates and kubeconfigs of a cluster. The first name is the
+# pki.sh DIRECTORY NAME=ADDRESS[,ADDRESS...]...: one authority and all certificates and kubeconfigs of a cluster. The first name is the
 # control plane's, the others are nodes'.
 #
 set -euo pipefail
@@ -9,7 +9,7 @@ mkdir -p "$1"
 cd "$1"
 shift
 first=${1#*=}
-api=${first%,*}
+api=${first%%,*}
 [[ $api != *:* ]] || api=[$api]
 
 key() {
@@ -44,7 +44,7 @@ client() { # NAME SUBJECT
 key ca
 openssl req -x509 -new -key ca.key -subj /CN=test-ca -days 30 -out ca.crt
 service=kubernetes.default.svc
-cert cp /CN=kube-apiserver "DNS:kubernetes,DNS:kubernetes.default,DNS:$service,DNS:$service.cluster.local,DNS:localhost,IP:10.96.0.1,IP:fd96::1,IP:127.0.0.1,IP:${first/,/,IP:}"
+cert cp /CN=kube-apiserver "DNS:api.warren.example,DNS:kubernetes,DNS:kubernetes.default,DNS:$service,DNS:$service.cluster.local,DNS:localhost,IP:10.96.0.1,IP:fd96::1,IP:127.0.0.1,IP:${first//,/,IP:}"
 client admin /O=system:masters/CN=admin
 # Not its own role: an account for each controller takes 4 s to make.
 client kube-controller-manager /O=system:masters/CN=system:kube-controller-manager

@@ -14,7 +14,6 @@ from kube_cluster import (
     agent_pids,
     agents_ready,
     is_ready,
-    made_space,
     pod,
     replace_agent,
     wait_agents,
@@ -23,10 +22,9 @@ from kube_cluster import (
 from manifests import pods as with_labels
 from manifests import policy, sources
 from netns import wait_for
+from pair import TCP, blackhole, connected, made_pair, traffic
 from whoami import Servers, ask
-from traffic import Datagrams, Transfer
 
-TCP = ("TCP", 8080)
 DOWN = float(os.environ.get("WARREN_DOWN_SECONDS", "30"))  # how long there are no agents
 
 
@@ -37,53 +35,10 @@ def own(image):
         yield cluster
 
 
-class Pair:
-    """A client on n1 and a server on n2 that accepts pods with app=client only."""
-
-    def __init__(self, cluster, space, servers):
-        self.cluster, self.space = cluster, space
-        cluster.api.apply(
-            policy(f"{space}/server", {"app": "server"}, ingress=[sources(with_labels(app="client"))]),
-            pod("client", "n1", {"app": "client"}, space), pod("other", "n1", {"app": "x"}, space),
-            pod("server", "n2", {"app": "server"}, space),
-        )
-        found = cluster.ready("client", "other", "server", namespace=space)
-        self.client, self.other, self.server = (cluster.netns(found[n]) for n in ("client", "other", "server"))
-        servers.add(self.server, "server", TCP)
-        wait_for(lambda: self.works("client"), "the client reaches the server")
-        assert not self.works("other", any)
-
-    def works(self, who, all_or_any=all):
-        return all_or_any(ask(getattr(self, who), address, 8080)[0] == "server" for address in self.server.ips.values())
-
-    def close(self):
-        for netns in (self.client, self.other, self.server):
-            netns.close()
-
-
 @pytest.fixture
 def pair(own):
-    with made_space(own) as space, Servers() as servers:
-        pair = Pair(own, space, servers)
+    with made_pair(own) as pair:
         yield pair
-        pair.close()
-
-
-@contextlib.contextmanager
-def traffic(pair):
-    """Streams and datagrams meanwhile: no reset, no stall at the end, nothing lost."""
-    with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(Transfer(pair.client, pair.server, a)) for a in pair.server.ips.values()]
-        datagrams = [Datagrams(pair.client, pair.server, a) for a in pair.server.ips.values()]
-        yield
-        for stream in streams:
-            stream.wait_more()
-        assert [stream.retransmits for stream in streams] == [0, 0]
-        assert [len(flow.finish()) for flow in datagrams] == [0, 0]
-
-
-def connected(own, node="n1"):
-    return [watch["connected"] for watch in own.machine(node).watches().values()]
 
 
 def test_agents_killed_for_a_minute(own, pair):
@@ -228,20 +183,6 @@ def test_the_api_server_flaps(own, pair):
     assert turns >= 4
     print(f"\n{turns} times", end="")
     assert pair.works("client")
-
-
-HOLE = """
-add table inet hole
-add chain inet hole in { type filter hook input priority -300; }
-add chain inet hole out { type filter hook output priority -300; }
-add rule inet hole in iifname eth0 tcp dport 6443 drop
-add rule inet hole out oifname eth0 tcp sport 6443 drop
-"""
-
-
-def blackhole(own, on):
-    """No packet passes between the API server and the nodes (the other programs of the control plane are beside it)."""
-    own.node("cp", "nft", HOLE if on else "delete table inet hole")
 
 
 def test_the_api_server_falls_silent(own, pair):

@@ -107,14 +107,21 @@ def flows(overlay):
     return [flow for flow in overlay.flows(SERVICES) if {flow.src, flow.dst} <= SIDES]
 
 
+@pytest.fixture
+def probes(overlay):
+    """Ends them: other tests do not read the events, and their one reader would block on a full pipe."""
+    yield
+    overlay.end_probes()
+
+
 @MATRIX
-def test_everybody_reaches_everybody(uplinks, overlay):
+def test_everybody_reaches_everybody(uplinks, overlay, probes):
     """Pods, the world, the nodes' hosts; not by the address that their Node objects do not have (conftest.py)."""
     hidden = [] if overlay.mode == "direct" else [10 - overlay.outer]
     overlay.check("", [f for f in overlay.flows() if f.family not in hidden or not (f.src + f.dst).count("node")])
 
 
-def test_policy_by_identity(uplinks, overlay):
+def test_policy_by_identity(uplinks, overlay, probes):
     only_a = sources(pods(app="a"), ports=[port(8080), port(53, "UDP")])
     overlay.check("", flows(overlay))
     overlay.apply("only-a", policy("only-a", {"app": "b"}, ingress=[only_a], types=["Ingress"]))
@@ -353,7 +360,6 @@ def test_beside_the_vlan_all_are_the_world(uplinks, overlay, attacker, no_rp_fil
     inner = datagram(b.ips[family], a.ips[family])
     packets = [geneve(n2.address[overlay.outer], n1.address[overlay.outer], inner, overlay.identity("default/b"))]
     packets += [datagram(addresses[family], a.ips[family]) for addresses in spoofed]
-    overlay.end_probes()  # the events have one reader
     overlay.apply("only-pods", policy("only-pods", {"app": "a"}, ingress=[sources(pods())], types=["Ingress"]))
     try:
         with a.udp(6, 7777) as sock, b.udp(family) as other, Drops(n1) as drops:
@@ -399,7 +405,6 @@ def test_vlan_that_leaves_the_tag_in_its_frames(uplinks, overlay, a, b, n1):
 
 @MATRIX
 def test_node_down_leaves_nothing(uplinks, overlay, n2):
-    overlay.end_probes()
     overlay.delete("default/b")
     n2.warren("uplink", "xdp", "eth0", "generic")
     n2.agent.stop()

@@ -315,6 +315,12 @@ class Soak:
         time.sleep(STALE)
         self.manifests.applied()
 
+    def come_back(self):
+        """Flows that went another way meanwhile, or none, come back to theirs: a datagram of each may be lost then."""
+        end = time.monotonic() + STALE
+        while time.monotonic() < end:
+            self.observer.send(self.draw)
+
     def edit(self):
         """Pods stay: what is denied because another node does not know its sender yet stays so for 10 s (README, Limits)."""
         if self.manifests.pending < PENDING and self.draw.random() < 0.3:
@@ -347,6 +353,7 @@ class Soak:
                 self.turn(cuts, False)
         if cuts:
             self.settle()
+            self.come_back()
         self.faults[name] += 1
 
     def checkpoint(self):

@@ -40,7 +40,7 @@ int uplink_host_attach(struct nl *nl, const struct link_info *warren0, struct er
 int dp_uplink_attach(uint32_t ifindex, struct err *err)
 {
 	_cleanup_nl_ struct nl nl = { 0 };
-	struct link_info link;
+	struct link_info link = { 0 };
 	int r = nl_open(&nl, NETLINK_ROUTE, err);
 
 	if (r == 0)

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from fixtures import n1, n2  # noqa: F401 pytest finds the fixtures here
 from overlay import Overlay
 
 

@@ -47,7 +47,7 @@ struct options {
 	const char *cni_bin_dir; /* NULL: those of runtimes_find() */
 	const char *from; /* the plugin to install; NULL: the one beside this program */
 	bool wait;
-	const char *host; /* for the other commands: the host's root directory; NULL: not set */
+	const char *host; /* of the commands that need it: the host's root directory; NULL: not set */
 	bool help, version;
 };
 

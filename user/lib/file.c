@@ -207,6 +207,13 @@ int file_in_root(const char *root, const char *path, char real[FILE_PATH_MAX], s
 	return 0;
 }
 
+bool file_exists_in_root(const char *root, const char *path)
+{
+	char real[FILE_PATH_MAX];
+
+	return file_in_root(root, path, real, NULL) == 0 && access(real, F_OK) == 0;
+}
+
 int dir_make(const char *path, struct err *err)
 {
 	char part[FILE_PATH_MAX];

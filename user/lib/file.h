@@ -3,6 +3,7 @@
 #ifndef WARREN_FILE_H
 #define WARREN_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -42,6 +43,7 @@ int file_remove_durable(const char *path, struct err *err);
  * itself, whether it exists or not.
  */
 int file_in_root(const char *root, const char *path, char real[FILE_PATH_MAX], struct err *err);
+bool file_exists_in_root(const char *root, const char *path);
 
 /* mkdir -p, mode 0700. */
 int dir_make(const char *path, struct err *err);

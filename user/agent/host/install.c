@@ -41,7 +41,7 @@ int setup_prepare(const struct options *options)
 	return 0;
 }
 
-/* --- install --- */
+/* --- a program --- */
 
 #define PROGRAM_MAX (64u << 20) /* bytes of a plugin; the largest of the reference plugins has 8 MB */
 #define MODE 0755
@@ -102,13 +102,6 @@ static int copy_program(const char *from, const char *to, struct err *err)
 
 /* --- into a directory of plugins --- */
 
-static bool exists(const char *host, const char *path)
-{
-	char real[FILE_PATH_MAX];
-
-	return file_in_root(host, path, real, NULL) == 0 && access(real, F_OK) == 0;
-}
-
 /* `path` is the host's. It is recorded first, so that uninstall removes it. */
 static int make_one(const char *host, const char *path, struct err *err)
 {
@@ -135,7 +128,7 @@ static int make_directory(const char *host, const char *path, struct err *err)
 	for (const char *end = path; ret == 0 && *end;) {
 		end += 1 + strcspn(end + 1, "/");
 		snprintf(part, sizeof(part), "%.*s", (int)(end - path), path);
-		if (!exists(host, part))
+		if (!file_exists_in_root(host, part))
 			ret = make_one(host, part, err);
 	}
 	return ret;

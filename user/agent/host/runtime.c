@@ -256,20 +256,14 @@ static size_t add_running(const char *host, struct runtime *found)
 	return count;
 }
 
-static bool exists(const char *host, const char *path)
-{
-	char real[FILE_PATH_MAX];
-
-	return path && file_in_root(host, path, real, NULL) == 0 && access(real, F_OK) == 0;
-}
-
 size_t runtimes_find(const char *host, struct runtime found[RUNTIMES_MAX])
 {
 	size_t count = add_running(host, found);
 	const bool running = count;
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds) && !running; i++)
-		if (exists(host, kinds[i].config) || exists(host, kinds[i].drop_ins))
+		if (file_exists_in_root(host, kinds[i].config) ||
+		    (kinds[i].drop_ins && file_exists_in_root(host, kinds[i].drop_ins)))
 			count = add(host, &kinds[i], kinds[i].config, kinds[i].drop_ins, found, count);
 	return count;
 }

@@ -276,7 +276,7 @@ soak: programs ## three nodes under a fault every 10 s for WARREN_SOAK_SECONDS (
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
 
-test-e2e: ## a real Kubernetes in namespaces, and Warren as its network: 46 minutes, 9 more at first, to build it (root)
+test-e2e: ## a real Kubernetes in namespaces, and Warren as its network: most of an hour, 9 minutes more at first, to build it (root)
 	$(Q)tests/kube/run.sh about
 	$(Q)$(MAKE) image $(APICTL) $(WATCHCTL)
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/kube/run.sh

@@ -20,7 +20,7 @@ if [ "${1:-}" = about ]; then
 	disk=$(df -BG --output=avail . | tail -n 1 | tr -dc 0-9)
 	cat <<-END
 		test-e2e: a Kubernetes of two nodes in namespaces, with Warren as its network; one cluster after the other
-		  takes       46 minutes on two processors that do nothing else$first
+		  takes       most of an hour on two processors that do nothing else$first
 		  needs       root, 4 GB of memory, 6 GB of disk with Go's caches; at first the network, for Go modules
 		  here        $(nproc) processors with a load of $(cut -d' ' -f1 /proc/loadavg), $memory GB of memory and $disk GB of disk free
 		  leaves out  what measures: make figures-kube

@@ -435,14 +435,18 @@ def test_install_after_a_change_of_the_runtimes_directory(node):
     assert not node.outside(f"{HOST}/srv/second").exists()
 
 
+def earlier_release(node, own):
+    """What it leaves on the host. It has recorded only whether portmap is its own."""
+    host_with(node, {f"{DEFAULT}/{name}": "" for name in ("warren-cni", "portmap")})
+    node.run("mkdir", "-p", "/var/lib/warren")
+    if own:
+        node.outside("/var/lib/warren/portmap-is-ours").write_text("")
+
+
 def test_uninstall_of_an_earlier_release(node):
-    """It has recorded only that portmap is its own."""
     agent = image(node)
     for own in (True, False):
-        host_with(node, {f"{DEFAULT}/{name}": "" for name in ("warren-cni", "portmap")})
-        node.run("mkdir", "-p", "/var/lib/warren")
-        if own:
-            node.outside("/var/lib/warren/portmap-is-ours").write_text("")
+        earlier_release(node, own)
         node.run(agent, "uninstall", f"--host={HOST}")
         assert node.files(HOST) == ([] if own else ["opt/cni/bin/portmap"])
 
@@ -450,10 +454,7 @@ def test_uninstall_of_an_earlier_release(node):
 def test_install_over_an_earlier_release(node):
     agent = image(node)
     for own in (True, False):
-        host_with(node, {f"{DEFAULT}/{name}": "" for name in ("warren-cni", "portmap")})
-        node.run("mkdir", "-p", "/var/lib/warren")
-        if own:
-            node.outside("/var/lib/warren/portmap-is-ours").write_text("")
+        earlier_release(node, own)
         node.run(agent, "install", f"--host={HOST}")
         assert (node.outside(f"{HOST}{DEFAULT}/portmap").stat().st_size > 0) == own
         node.run(agent, "uninstall", f"--host={HOST}")

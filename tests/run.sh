@@ -127,7 +127,7 @@ traces "$out/before"
 stage build check 600 build build || [ -x build/warren-cni ] || finish
 stage build-clang check 600 build build-clang CC=clang
 stage build-san check 600 build build-san SAN=address,undefined
-stage lint check 1500 tests/lib/lint.sh includes headers cycles words spelling manuals tidy cppcheck shell # the compilers have been
+stage lint check 1500 tests/lib/lint.sh includes headers cycles words spelling manuals python tidy cppcheck shell # the compilers have been
 stage unit cmocka 300 unit build
 stage unit-clang cmocka 300 unit build-clang
 stage unit-san cmocka 600 unit build-san

@@ -7,20 +7,21 @@ import subprocess
 
 import pytest
 
-from control_plane import BIN, HERE, ROOT
+from control_plane import HERE, KUBE
 
-EXAMPLES = ROOT / "examples/kubernetes"
+KUBECTL = KUBE / "bin/kubectl"
+EXAMPLES = HERE.parents[1] / "examples/kubernetes"
 
 
 @pytest.mark.parametrize(("directory", "manifest", "containers"), [("", "warren.yaml", 3), ("uninstall", "uninstall.yaml", 2)])
 def test_the_image(tmp_path, directory, manifest, containers):
     """As it is shipped it is the manifest's own; changed there, all containers have it, and nothing else is different."""
-    if not (BIN / "kubectl").exists():
-        pytest.skip(f"no kubectl in {BIN}: run {HERE}/build.sh")
+    if not KUBECTL.exists():
+        pytest.skip(f"no {KUBECTL}: run {HERE}/build.sh")
     examples = shutil.copytree(EXAMPLES, tmp_path / "examples", symlinks=True)
 
     def built():
-        return subprocess.run([BIN / "kubectl", "kustomize", examples / directory], check=True, capture_output=True, text=True).stdout
+        return subprocess.run([KUBECTL, "kustomize", examples / directory], check=True, capture_output=True, text=True).stdout
 
     def images(text):
         return re.findall(r"\bimage: (\S+)$", text, re.MULTILINE)

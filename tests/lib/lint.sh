@@ -1,15 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck disable=SC2317 # functions are called by name
-# `make lint`, or tests/lib/lint.sh [CHECK...] once the tree is built: who includes what, headers that compile alone, files that
-# call each other in a cycle, retired words, spelling, man pages, both compilers without a warning, clang-tidy, cppcheck, shellcheck; any finding is a
-# failure. `format` runs only if it is named: the tree was never formatted as a whole.
+# `make lint`, or tests/lib/lint.sh [CHECK...] once the tree is built: who includes what, headers that compile alone, files
+# that call each other in a cycle, retired words, spelling, man pages, tests that cannot be imported, both compilers without
+# a warning, clang-tidy, cppcheck, shellcheck; any finding is a failure. `format` runs only if it is named: the tree was
+# never formatted as a whole.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit
 O=${O:-build}
 jobs=$(nproc)
 checks=("$@")
-[ ${#checks[@]} -gt 0 ] || checks=(includes headers cycles words spelling manuals gcc clang tidy cppcheck shell)
+[ ${#checks[@]} -gt 0 ] || checks=(includes headers cycles words spelling manuals python gcc clang tidy cppcheck shell)
 status=0
 
 includes() {
@@ -35,6 +36,17 @@ spelling() {
 
 manuals() {
 	mandoc -T lint -W warning user/man/*
+}
+
+# Every test can be imported, also those that CI does not run. Each directory by itself: their conftest.py share a name.
+python() {
+	local directory failed=0
+	for directory in $(git ls-files 'tests/*/test_*.py' | xargs dirname | sort -u); do
+		/usr/bin/python3 -m pytest -p no:cacheprovider --collect-only -qq "$directory" >"$O/lint.python" && continue
+		grep -E '^(E  |ERROR)' "$O/lint.python"
+		failed=1
+	done
+	return "$failed"
 }
 
 compile() { # COMPILER

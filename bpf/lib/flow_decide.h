@@ -203,6 +203,8 @@ static __always_inline void flow_existing(struct packet *p, struct flow *f, cons
 		trace_step(WR_TRACE_CT_REEVALUATED);
 		f->step = FLOW_STALE;
 		next |= entry->flags & CT_DENIED ? 0 : WR_CT_ALLOWED_BEFORE;
+		if (f->forward && !hook_is_egress(f->hook))
+			f->ct.at[WR_EGRESS].revision = f->cluster_revision;
 	} else if (entry->flags & CT_DENIED) {
 		f->step = FLOW_DENIED;
 	} else if (f->reversed) {

@@ -129,6 +129,9 @@ static __always_inline bool peer_is_current(const struct packet *p, const struct
 		       revision == cluster_revision();
 	if ((hook == HOOK_TO_POD && !entry->forward) || !p->ifindex)
 		return true;
+	/* The identity of another node's pod may have been unknown here: once it is known, the revision is new. */
+	if ((entry->flags & CT_DENIED) && revision != p->cluster_revision)
+		return false;
 	return (p->flags & RELATED) || identity == p->peer_identity;
 }
 
@@ -196,6 +199,7 @@ static __always_inline void flow_view(struct flow *f, struct packet *p, struct f
 	p->l4_proto = f->l4_proto;
 	p->peer_ifindex = f->peer_ifindex;
 	p->peer_identity = f->peer_identity;
+	p->cluster_revision = f->cluster_revision;
 	p->flags = f->flags;
 	entry->ct = &f->ct;
 	entry->flags = f->ct.flags;

@@ -119,6 +119,8 @@ void pass_seconds(uint32_t seconds, uint32_t none);
 void expire_flows(uint32_t none, uint32_t no);
 void ct_gc(uint32_t none, uint32_t no);
 
+/* The pod identity is PEER_C's, too. */
+void identify(uint32_t low, uint32_t none);
 /* An address elsewhere is IDENTITY_C's or, if `other`, IDENTITY_OTHER's; is a node's. */
 void ipcache_add(uint32_t who, uint32_t other);
 void ipcache_add_node(uint32_t who, uint32_t none);

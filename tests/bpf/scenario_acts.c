@@ -137,6 +137,11 @@ void nodes_make(void)
 	node_put(SLOT_D, node_flags());
 }
 
+void identify(uint32_t low, uint32_t none)
+{
+	identity_set_peer(WR_ID_SOME_POD | low, PEER_C);
+}
+
 void ipcache_add(uint32_t who, uint32_t other)
 {
 	ipcache_put(who, other ? IDENTITY_OTHER : IDENTITY_C);

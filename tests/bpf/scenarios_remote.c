@@ -107,6 +107,13 @@ const struct scenario scenarios_remote[] = {
 		SENDS(A, EGRESS_DENIED, TO_C, TCP(.flags = SYN)), ARRIVES(IDENTITY_C, INGRESS_DENIED, FROM_C, TCP(.flags = SYN, .dport = 81)) } },
 	{ "an unknown identity matches all-pods rules", .a = TO_PODS, .steps = {
 		ARRIVES(0x0200000000001234, TO_ENDPOINT, C_SYN), ARRIVES(WR_ID_REMOTE_NODE, INGRESS_DENIED, IP(.src = GW_C), UDP()) } },
+	{ "an identity that becomes known opens what was denied without it", .a = SERVER, .steps = {
+		ARRIVES(0x0200000000001234, INGRESS_DENIED, FROM_C, UDP()), ARRIVES(0x0200000000001234, INGRESS_DENIED, FROM_C, UDP()),
+		DO(counted, X(WR_CT_STAT_REEVALUATED), Y(0)), DO(new_generation), ARRIVES(0x0200000000001234, INGRESS_DENIED, FROM_C, UDP()),
+		DO(counted, X(WR_CT_STAT_REEVALUATED), Y(1)), ARRIVES(0x0200000000001234, INGRESS_DENIED, FROM_C, UDP()),
+		DO(counted, X(WR_CT_STAT_REEVALUATED), Y(1)), DO(identify, X(0x1234)), DO(new_generation),
+		ARRIVES(0x0200000000001234, TO_ENDPOINT, FROM_C, UDP()), SENDS(A, TO_NODE, TO_C, UDP(.sport = 53, .dport = 40000)),
+		ARRIVES(0x0200000000001234, TO_ENDPOINT, FROM_C, UDP()), DO(flows_are, X(1), Y(0)) } },
 	{ "a pod of the same address on the wrong node", .a = TO_PODS, .steps = {
 		ARRIVES_FROM(NODE_D, IDENTITY_C, TUNNEL_SOURCE, C_SYN), DO(peer_is, X(D_)),
 		ARRIVES(IDENTITY_C, TUNNEL_SOURCE, IP(.src = POD_B), TCP(.flags = SYN)),

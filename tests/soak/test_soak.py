@@ -320,12 +320,9 @@ class Soak:
             self.observer.send(self.draw)
 
     def edit(self):
-        """Pods stay: what is denied because another node does not know its sender yet stays so for 10 s (README, Limits)."""
         if self.manifests.pending < PENDING and self.draw.random() < 0.3:
-            file, obj = random_edit(self.draw, self.pod_manifest)
-            if obj or not file.startswith("pod-"):
-                self.edits += 1
-                self.manifests.edit(file, obj)
+            self.edits += 1
+            self.manifests.edit(*random_edit(self.draw, self.pod_manifest))
 
     def turn(self, cut, still):
         """`cut`: a fault cuts paths; `still`: no fault is at work."""

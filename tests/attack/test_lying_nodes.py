@@ -93,8 +93,8 @@ def test_the_liar_is_named_once(truth):
 
 
 def test_a_pod_claims_anothers_address(truth, family):
-    """n1's kubelet reports for its pod the address of the victim, of the peer, of n2, or of the world."""
-    peer, victim = truth.pods["default/peer"], truth.pods["default/victim"]
+    """n1's kubelet reports for its pod the address of the peer, of n3, or of the world."""
+    peer = truth.pods["default/peer"]
     at_n2 = truth.nodes["n2"]
     for ip in (peer.ips[family], truth.nodes["n3"].address[family], truth.underlay.BEYOND[family]):
         truth.apply("claim", truth.pod_manifest("default/claim", truth.nodes["n1"], [ip], app="claim"))

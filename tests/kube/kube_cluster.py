@@ -12,6 +12,7 @@ from agent import Agent
 from control_plane import HERE, ControlPlane, ProcessNetns
 from kube_client import POD_TIMEOUT
 from lab import BUILD, Node
+from netns import wait_for
 
 NODES = ("n1", "n2")
 IMAGE = "warren.example/busybox:1"
@@ -242,7 +243,12 @@ def is_of(agent, node):
 
 
 def replace_agent(cluster, node):
-    """Its agent is killed and another one started at once: a kubelet would restart the container after a delay."""
+    """Its agent is killed and another one started at once: a kubelet would restart the container after a delay. Returns the
+    number of the process.
+    """
+    pid = wait_for(lambda: agent_pids(cluster, node)[node], f"an agent of {node}")
     item = next(agent for agent in cluster.api.list("Pod", **AGENTS) if is_of(agent, node))
-    os.kill(agent_pids(cluster, node)[node], signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it was that of an earlier pod, and has ended by itself
+        os.kill(pid, signal.SIGKILL)
     cluster.api.delete("Pod", item["metadata"]["name"], "kube-system", gracePeriodSeconds=0)
+    return pid

@@ -47,8 +47,7 @@ def test_agents_killed_for_a_minute(own, pair):
     with traffic(pair):
         while time.monotonic() < end:
             for node in NODES:
-                old = wait_for(lambda: agent_pids(own, node)[node], f"an agent of {node}")
-                replace_agent(own, node)
+                old = replace_agent(own, node)
                 wait_for(lambda: agent_pids(own, node)[node] not in (old, None), f"another agent of {node}")
                 killed += 1
     print(f"\n{killed} agents killed", end="")

@@ -29,7 +29,7 @@ build=(gcc make pkg-config git clang libc6-dev linux-libc-dev libbpf-dev libelf-
 	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev libnanopb-dev
 	busybox-static containernetworking-plugins jq)
 demo=(iproute2 nftables procps python3 tcpdump tshark)
-tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell mandoc python3-pytest python3-pytest-xdist
+tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell mandoc pyflakes3 python3-pytest python3-pytest-xdist
 	python3-scapy man-db gnuplot-nox openvswitch-switch iptables ethtool iputils-ping traceroute
 	strace systemd ca-certificates cpio kmod curl wget bind9-dnsutils netcat-openbsd)
 
@@ -52,7 +52,7 @@ ubuntu-24.04) build+=(linux-tools-common linux-tools-generic libzstd-dev) tests+
 		  to test:   cmocka, python3 with pytest, pytest-xdist and scapy, Open vSwitch, iptables, ethtool, ping, traceroute, strace,
 		             curl, wget, dig, OpenBSD's nc, man, clang's sanitizer run time, Go (for cnitool);
 		             qemu-system-x86_64, cpio, kmod and dpkg (for test-vm)
-		  to lint and to measure: clang-tidy, clang-format, cppcheck, shellcheck, codespell, mandoc, gnuplot
+		  to lint and to measure: clang-tidy, clang-format, cppcheck, shellcheck, codespell, pyflakes, mandoc, gnuplot
 		Then use make all, make test and make demo with DEPS=skip in the environment.
 	TEXT
 	exit 1

@@ -38,9 +38,11 @@ manuals() {
 	mandoc -T lint -W warning user/man/*
 }
 
-# Every test can be imported, also those that CI does not run. Each directory by itself: their conftest.py share a name.
+# Every test can be imported, also those that CI does not run: each directory by itself, as their conftest.py share a name.
+# Fixtures are imported for pytest.
 python() {
 	local directory failed=0
+	! git ls-files -z '*.py' | xargs -0 pyflakes3 | grep -vE "'fixtures\.|from fixtures import" || failed=1
 	for directory in $(git ls-files 'tests/*/test_*.py' | xargs dirname | sort -u); do
 		/usr/bin/python3 -m pytest -p no:cacheprovider --collect-only -qq "$directory" >"$O/lint.python" && continue
 		grep -E '^(E  |ERROR)' "$O/lint.python"
@@ -90,7 +92,7 @@ format() {
 	git ls-files -z '*.[ch]' | xargs -0 clang-format --dry-run -Werror
 }
 
-for tool in codespell clang-tidy clang-format cppcheck jq mandoc shellcheck; do
+for tool in codespell clang-tidy clang-format cppcheck jq mandoc pyflakes3 shellcheck; do
 	command -v $tool >/dev/null || {
 		echo "lint: $tool is missing: make test-deps" >&2
 		exit 2

@@ -54,7 +54,7 @@ EXPECTED = (
     # Of Kubernetes' own tests: a skeleton provider, two nodes, no zones, kube-proxy in nftables mode.
     Expected(
         "test-e2e", "test_network.py::test_spec*",
-        "Only supported for providers|No SSH Key|is not running as pod|3 schedulable nodes|zones|requires iptables proxy mode",
+        r"Only supported for providers|No SSH Key|is not running as pod|3 schedulable nodes|zones?\b|requires iptables proxy mode",
     ),
 )
 

@@ -67,6 +67,7 @@
 	X(service_lists, HASH, struct wr_list_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, index -> backend") \
 	X(service_members, HASH, struct wr_member_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, backend -> index") \
 	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the newest list and backend: numbers are not reused") \
+	X(affinity, HASH, __u32, struct wr_affinities, WR_ENDPOINT_SLOTS, BPF_F_NO_PREALLOC, "endpoint -> backends that it was given by services with affinity") \
 	X(fragments, HASH, __u32, struct wr_fragments, WR_FRAGMENT_WINDOWS, BPF_F_NO_PREALLOC, "endpoint or node, direction -> fragmented datagrams") \
 	X(event_state, ARRAY, __u32, struct wr_event_state, 1, 0, "deadline of the listener for events")      \
 	X(event_rate, SLOTS, __u32, struct wr_event_rate, WR_EVENT_SOURCES, BPF_F_MMAPABLE, "device x direction -> token bucket of its events") \

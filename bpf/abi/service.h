@@ -19,6 +19,7 @@
 #include <linux/types.h>
 
 #include "abi/addr.h"
+#include "abi/endpoint.h"
 
 /* Keys of `services4` and `services6`. */
 struct wr_service4_key {
@@ -39,7 +40,7 @@ _Static_assert(sizeof(struct wr_service6_key) == 20, "wr_service6_key");
 struct wr_service {
 	__u32 list;     /* number of its list of backends; never 0 */
 	__u32 backends; /* number of backends in the list; 0: clients are rejected */
-	__u32 affinity_seconds; /* 0: none; not implemented yet */
+	__u32 affinity_seconds; /* how long a client keeps its backend after its last new flow; 0: no affinity */
 	__u32 pad;
 };
 _Static_assert(sizeof(struct wr_service) == 16, "wr_service");
@@ -73,6 +74,32 @@ struct wr_backend6 {
 };
 _Static_assert(sizeof(struct wr_backend4) == 8, "wr_backend4");
 _Static_assert(sizeof(struct wr_backend6) == 20, "wr_backend6");
+
+/* The backend that a client was given by a service. */
+struct wr_affinity {
+	__u32 sequence;		 /* odd: being written */
+	__u32 client;		 /* ifindex of the endpoint; 0: empty */
+	struct wr_addr6 service; /* IPv4: the first word, the others 0 */
+	__be16 port;
+	__u8 l4_proto;
+	__u8 v6;
+	__u32 backend; /* its id */
+	__u32 used;    /* tick of the last new flow, as in abi/conntrack.h */
+};
+_Static_assert(sizeof(struct wr_affinity) == 36, "wr_affinity");
+
+/*
+ * Value of `affinity`; key: slot of the client's endpoint. In each set the next service replaces the oldest one. The map
+ * has room for every endpoint, so no element is ever removed; a slot of a former endpoint has another client.
+ */
+#define WR_AFFINITY_SET_BITS 3
+#define WR_AFFINITY_SETS (1 << WR_AFFINITY_SET_BITS)
+#define WR_AFFINITY_WAYS 8
+struct wr_affinities {
+	__u32 written[WR_AFFINITY_SETS]; /* services written to the set */
+	struct wr_affinity at[WR_AFFINITY_SETS * WR_AFFINITY_WAYS];
+};
+_Static_assert(sizeof(struct wr_affinities) == 2336, "wr_affinities");
 
 /* The one element of `service_state`: for the next writer. */
 struct wr_service_state {

@@ -67,11 +67,13 @@ struct nat_context {
 	/* service_select() */
 	__u32 list, count;      /* of the service's backends */
 	__u32 backend_id;
+	__u32 affinity;         /* seconds; 0: the service has none */
 	bool hairpin : 1;       /* the backend is the client itself */
 	bool resolved : 1;      /* the packet is for a service, and a backend is selected */
 	bool found : 1;         /* the flow has an entry with a backend */
 	bool usable : 1;        /* ... which the flow may keep using */
 	bool chosen : 1;        /* the backend has been selected now: entries must be written */
+	bool remembers : 1;     /* ... for a new flow of a service with affinity */
 	/* service_passed() */
 	bool promoted : 1;      /* the reverse-NAT entry is in ct */
 	bool flow_promoted : 1; /* the flow's entry is in ct */

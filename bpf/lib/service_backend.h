@@ -4,6 +4,7 @@
 #define WARREN_LIB_SERVICE_BACKEND_H
 
 #include "abi/service.h"
+#include "lib/service_affinity.h"
 #include "lib/service_entries.h"
 
 /* Backends to try until one has no conflicting flow with the client. */
@@ -42,6 +43,7 @@ OUT_OF_LINE int service_list(struct flow *f)
 		return false;
 	f->nat.list = service->list;
 	f->nat.count = service->backends;
+	f->nat.affinity = service->affinity_seconds;
 	return true;
 }
 
@@ -195,12 +197,31 @@ static __always_inline enum wr_reason service_backend_check(struct addresses *at
 	return clashes ? WR_REASON_SERVICE_CLASH : WR_REASON_NONE;
 }
 
-/* Selects the flow's backend: its present one if it is still in the list, else a random one. */
+/* Sets the backend that the client was given last, if that is still in the list. */
+OUT_OF_LINE int service_affine(struct addresses *at, struct flow *f)
+{
+	__u32 id;
+
+	if (!at || !f || !f->nat.count)
+		return false;
+	id = affinity_lookup(f);
+	f->nat.found = f->nat.found && f->nat.backend_id == id;
+	f->nat.backend_id = id;
+	return service_has_backend(f) && service_backend_get(at, f, id);
+}
+
+/* Selects the flow's backend: its present one if it is still in the list, else the client's, else a random one. */
 static __always_inline enum wr_reason service_choose(struct addresses *at, struct flow *f)
 {
 	enum wr_reason reason = WR_REASON_NO_BACKEND;
 
 	f->nat.chosen = true;
+	if (f->nat.affinity && (!f->nat.found || (f->flags & (BEGINS | ASSOCIATES)))) {
+		f->nat.remembers = true;
+		if (service_affine(at, f) && !service_backend_check(at, f))
+			return WR_REASON_NONE;
+		f->nat.found = false;
+	}
 	if (f->nat.found && f->nat.count && service_has_backend(f) && !service_backend_check(at, f))
 		return WR_REASON_NONE;
 	f->nat.found = false;

@@ -135,6 +135,8 @@ OUT_OF_LINE int service_dnat(struct __sk_buff *skb, struct addresses *at, struct
 	if (f->nat.chosen) {
 		reason = service_entries_write(at, f);
 		service_verdict_invalidate(f);
+		if (!reason && f->nat.remembers)
+			affinity_record(f);
 	}
 	if (!reason)
 		return service_to_backend(skb, at, f);

@@ -111,6 +111,7 @@ void allow_port(uint32_t policy_class, uint32_t port)
 void pass_seconds(uint32_t seconds, uint32_t none)
 {
 	flows_age(WR_CT_SECONDS(seconds) + 1);
+	affinity_age(WR_CT_SECONDS(seconds) + 1);
 }
 
 void expire_flows(uint32_t none, uint32_t no)

@@ -16,6 +16,22 @@ static void set_backend(uint32_t who, uint32_t l4_proto)
 	service_put(l4_proto, now.v6, (enum who[]){ who, WHO_DEFAULT });
 }
 
+/* All backends are C's pods but one, which is B; or B is not among them. Clients keep theirs for so many seconds. */
+static void affine_with_b(uint32_t seconds, uint32_t l4_proto)
+{
+	service_put_affine(l4_proto, now.v6, (enum who[]){ POD_C, POD_C2, POD_B, WHO_DEFAULT }, seconds);
+}
+
+static void affine_without_b(uint32_t seconds, uint32_t l4_proto)
+{
+	service_put_affine(l4_proto, now.v6, (enum who[]){ POD_C, WHO_DEFAULT }, seconds);
+}
+
+static void affine_b_only(uint32_t seconds, uint32_t l4_proto)
+{
+	service_put_affine(l4_proto, now.v6, (enum who[]){ POD_B, WHO_DEFAULT }, seconds);
+}
+
 /* Another port with the same backend. */
 static void add_port(uint32_t port, uint32_t l4_proto)
 {
@@ -25,6 +41,17 @@ static void add_port(uint32_t port, uint32_t l4_proto)
 static void no_service(uint32_t none, uint32_t no)
 {
 	services_clear();
+}
+
+static void forget_affinity(uint32_t none, uint32_t no)
+{
+	affinity_forget();
+}
+
+/* By all clients together. */
+static void remembered_are(uint32_t count, uint32_t none)
+{
+	assert_int_equal(affinity_remembered(), count);
 }
 
 /* As a flood does with those of ct_new; cached verdicts stay. */
@@ -105,6 +132,8 @@ static void comes_from(uint32_t who, uint32_t port)
 #define CONNECT_C                                                                                                      \
 	DO(set_backend, X(POD_C), Y(IPPROTO_TCP)), SENDS(A, TO_NODE, SEGMENT(.flags = SYN)), ARRIVES(IDENTITY_C, TO_ENDPOINT, SEGMENT_C(.flags = SYN | ACK)), \
 	SENDS(A, TO_NODE, SEGMENT())
+/* A's next connection. */
+#define NEW(r, port) SENDS(A, r, TO_SERVICE, TCP(.flags = SYN, .sport = port, .dport = 80))
 #define END_B SENDS(A, TO_ENDPOINT, SEGMENT(.flags = FIN | ACK)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK))
 
 const struct scenario scenarios_service[] = {
@@ -128,6 +157,32 @@ const struct scenario scenarios_service[] = {
 	{ "the service goes, its connection does not", .steps = {
 		CONNECT_B, TO_B, DO(no_service), TO_B, FROM_B, TO_B, FROM_B,
 		SENDS(A, TO_STACK, TO_SERVICE, TCP(.flags = SYN, .sport = 40001, .dport = 80)) } },
+
+	/* --- session affinity --- */
+	{ "a client keeps its backend", .steps = {
+		DO(affine_b_only, X(60), Y(IPPROTO_TCP)), NEW(TO_ENDPOINT, 41000), DO(affine_with_b, X(60), Y(IPPROTO_TCP)),
+		NEW(TO_ENDPOINT, 41001), NEW(TO_ENDPOINT, 41002), NEW(TO_ENDPOINT, 41003), NEW(TO_ENDPOINT, 41004), NEW(TO_ENDPOINT, 41005),
+		NEW(TO_ENDPOINT, 41006), NEW(TO_ENDPOINT, 41007), DO(pass_seconds, X(50)), NEW(TO_ENDPOINT, 41008), DO(pass_seconds, X(50)),
+		NEW(TO_ENDPOINT, 41009), NEW(TO_ENDPOINT, 41010), DO(affine_without_b, X(60), Y(IPPROTO_TCP)), NEW(TO_NODE, 41011),
+		DO(affine_with_b, X(60), Y(IPPROTO_TCP)), NEW(TO_NODE, 41012), NEW(TO_NODE, 41013), NEW(TO_NODE, 41014), NEW(TO_NODE, 41015) } },
+	{ "... also for a port that it has used with another one", .steps = {
+		DO(set_backend, X(POD_C), Y(IPPROTO_TCP)), NEW(TO_NODE, 41000), DO(affine_b_only, X(60), Y(IPPROTO_TCP)), NEW(TO_ENDPOINT, 41001),
+		DO(affine_with_b, X(60), Y(IPPROTO_TCP)), NEW(TO_ENDPOINT, 41000), NEW(TO_ENDPOINT, 41001) } },
+	{ "datagrams of a flow stay with its backend, those of a new one go to the client's", .steps = {
+		DO(affine_without_b, X(60), Y(IPPROTO_UDP)), SENDS(A, TO_NODE, REQUEST), DO(affine_with_b, X(60), Y(IPPROTO_UDP)),
+		DO(forget_affinity), SENDS(A, TO_NODE, REQUEST), DO(affine_b_only, X(60), Y(IPPROTO_UDP)),
+		SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41001, .dport = 80)), DO(affine_with_b, X(60), Y(IPPROTO_UDP)),
+		SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41002, .dport = 80)), SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41003, .dport = 80)),
+		SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41004, .dport = 80)), SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41005, .dport = 80)) } },
+	{ "a client that is denied remembers nothing", .a = OPEN, .b = CLOSED, .steps = {
+		DO(affine_b_only, X(60), Y(IPPROTO_TCP)), NEW(INGRESS_DENIED, 41000), DO(remembered_are, X(0)), DO(set_class, X(DEVICE_B), Y(OPEN)),
+		NEW(TO_ENDPOINT, 41001), DO(remembered_are, X(1)), NEW(TO_ENDPOINT, 41002), DO(remembered_are, X(1)) } },
+	{ "each client has its own", .steps = {
+		DO(affine_without_b, X(60), Y(IPPROTO_TCP)), SENDS(B, TO_NODE, IP(.src = POD_B, .dst = WORLD), TCP(.flags = SYN, .dport = 80)),
+		DO(affine_b_only, X(60), Y(IPPROTO_TCP)), NEW(TO_ENDPOINT, 41000), DO(affine_with_b, X(60), Y(IPPROTO_TCP)), NEW(TO_ENDPOINT, 41001),
+		SENDS(B, TO_NODE, IP(.src = POD_B, .dst = WORLD), TCP(.flags = SYN, .sport = 41001, .dport = 80)), NEW(TO_ENDPOINT, 41002),
+		SENDS(B, TO_NODE, IP(.src = POD_B, .dst = WORLD), TCP(.flags = SYN, .sport = 41002, .dport = 80)), NEW(TO_ENDPOINT, 41003),
+		DO(remembered_are, X(2)) } },
 
 	/* --- two flows between the same ports --- */
 	{ "a flow that is denied after a reply keeps its NAT entry", .a = OPEN, .b = OPEN, .steps = {

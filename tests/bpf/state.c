@@ -19,6 +19,7 @@ static void maps_clear(void)
 		map_clear(names[i]);
 	flows_clear();
 	services_clear();
+	affinity_forget();
 }
 
 void node_reset(unsigned state, bool v6)

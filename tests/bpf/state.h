@@ -100,6 +100,11 @@ struct wr_metric node_metric(uint32_t slot, enum wr_direction direction);
 
 /* The only service, at the address WORLD and port 80, with these backends (up to WHO_DEFAULT) at port 8080 in a new list. */
 void service_put(uint8_t l4_proto, bool v6, const enum who backends[]);
+/* The same with session affinity. */
+void service_put_affine(uint8_t l4_proto, bool v6, const enum who backends[], uint32_t seconds);
+void affinity_forget(void);
+unsigned affinity_remembered(void); /* services, of all clients together */
+void affinity_age(uint32_t ticks);
 /* The same with so many backends, which are ports of one pod. */
 void service_put_ports(uint8_t l4_proto, bool v6, enum who who, unsigned count);
 /* The service has this port, too, with the same one backend. */

@@ -2,9 +2,12 @@
 #include "state.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <string.h>
 
 static const char *const maps[] = { "services4", "services6", "backends4", "backends6", "service_lists", "service_members" };
+
+static uint32_t affinity_seconds;
 
 static void state_put(uint32_t list)
 {
@@ -19,6 +22,7 @@ void services_clear(void)
 	state_put(0);
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
 		map_clear(maps[i]);
+	affinity_seconds = 0;
 }
 
 static uint32_t lists = 2, ids = 100;
@@ -44,7 +48,7 @@ static void backend_put(uint32_t index, uint8_t l4_proto, bool v6, enum who who,
 
 static void front_put(uint8_t l4_proto, bool v6, unsigned port, unsigned count)
 {
-	const struct wr_service service = { .list = lists, .backends = count };
+	const struct wr_service service = { .list = lists, .backends = count, .affinity_seconds = affinity_seconds };
 	struct wr_service4_key key4 = { .port = htons(port), .l4_proto = l4_proto };
 	struct wr_service6_key key6 = { .port = htons(port), .l4_proto = l4_proto };
 
@@ -63,6 +67,52 @@ void service_put(uint8_t l4_proto, bool v6, const enum who backends[])
 	for (; backends[n] != WHO_DEFAULT; n++)
 		backend_put(n, l4_proto, v6, backends[n], 8080);
 	front_put(l4_proto, v6, 80, n);
+}
+
+void service_put_affine(uint8_t l4_proto, bool v6, const enum who backends[], uint32_t seconds)
+{
+	uint32_t n = 0;
+
+	while (backends[n] != WHO_DEFAULT)
+		n++;
+	service_put(l4_proto, v6, backends);
+	affinity_seconds = seconds;
+	front_put(l4_proto, v6, 80, n);
+}
+
+void affinity_forget(void)
+{
+	map_clear("affinity");
+}
+
+unsigned affinity_remembered(void)
+{
+	const int fd = map_fd("affinity");
+	struct wr_affinities all;
+	uint32_t slot, *key = NULL;
+	unsigned count = 0;
+
+	for (; bpf_map_get_next_key(fd, key, &slot) == 0; key = &slot) {
+		assert_int_equal(bpf_map_lookup_elem(fd, &slot, &all), 0);
+		for (size_t i = 0; i < sizeof(all.at) / sizeof(all.at[0]); i++)
+			count += all.at[i].client != 0;
+	}
+	return count;
+}
+
+void affinity_age(uint32_t ticks)
+{
+	const int fd = map_fd("affinity");
+	struct wr_affinities all;
+	uint32_t slot, *key = NULL;
+
+	while (bpf_map_get_next_key(fd, key, &slot) == 0) {
+		assert_int_equal(bpf_map_lookup_elem(fd, &slot, &all), 0);
+		for (size_t i = 0; i < sizeof(all.at) / sizeof(all.at[0]); i++)
+			all.at[i].used -= ticks;
+		map_put("affinity", &slot, &all);
+		key = &slot;
+	}
 }
 
 void service_put_ports(uint8_t l4_proto, bool v6, enum who who, unsigned count)

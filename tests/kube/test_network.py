@@ -11,7 +11,6 @@ NOT_HERE = {
     r"Netpol|NetworkPolicy": "test_netpol.py",
     r"\[(Disruptive|Serial|Slow)\]": "needs the cluster for itself, or minutes",
     r"LoadBalancer|\[Feature:Ingress|IngressClass|Ingress API": "of a cloud's load balancers, which are not there",
-    r"affinity": "not done yet: affinity_seconds of bpf/abi/service.h",
     r"Service endpoints latency": "measures the control plane",
     r"KubeProxy|invalid conntrack state|pod resolv.conf": "programs in images that only a registry has",
     r"\[Alpha\]": "off by default",

@@ -5,9 +5,11 @@ what continues while backends, Services and the agent come and go.
 
 import collections
 import errno
+import itertools
 import select
 import socket
 import struct
+import time
 
 import pytest
 
@@ -139,6 +141,57 @@ def test_spreads_over_backends(client, family, set_backends, named_servers, prot
     counts = collections.Counter(ASK[protocol](client, VIP[family]) for _ in range(300))
     assert counts.keys() == set(BACKENDS)
     assert min(counts.values()) >= 51 and max(counts.values()) <= 149, counts
+
+
+unused_ports = itertools.count(20000)
+
+
+def affinity(seconds):
+    return {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": seconds}}}
+
+
+@pytest.mark.parametrize("protocol", ASK)
+def test_a_client_keeps_its_backend(cluster, client, family, set_backends, named_servers, protocol):
+    """With affinity 30 flows have one backend, by chance once in 10^13; without it again, they have all. Another client has
+    a backend of its own, and a backend that has gone is replaced by one that stays.
+    """
+
+    def new_flow(client):
+        if protocol == "tcp":
+            return ask_tcp(client, VIP[family])
+        with client.udp(family, next(unused_ports)) as sock:  # datagrams from a used port are of its flow, and stay
+            sock.connect((VIP[family], PORT))
+            return ask_udp(client, VIP[family], sock=sock)
+
+    def seen(client=client):
+        return {new_flow(client) for _ in range(30)}
+
+    set_backends(*BACKENDS, **affinity(600))
+    (kept,) = seen()
+    assert len(seen(cluster.pods[SERVER])) == 1
+    assert seen() == {kept}
+    remaining = [name for name in BACKENDS if name != kept]
+    set_backends(*remaining, **affinity(600))
+    (other,) = seen()
+    assert other in remaining
+    set_backends(*BACKENDS, **affinity(600))
+    assert seen() == {other}
+    set_backends(*BACKENDS)
+    assert seen() == set(BACKENDS)
+
+
+def test_a_backend_is_kept_for_its_time(client, family, set_backends, named_servers):
+    """Counted from the last new flow: one a second keeps it, and after two seconds without one it is chosen anew."""
+    set_backends(*BACKENDS, **affinity(2))
+    kept, end = ask_tcp(client, VIP[family]), time.monotonic() + 5
+    while time.monotonic() < end:
+        assert ask_tcp(client, VIP[family]) == kept
+
+    def forgotten():
+        time.sleep(2.3)
+        return ask_tcp(client, VIP[family]) != kept
+
+    wait_for(forgotten, "another backend")
 
 
 def test_many_short_flows(client, family, set_backends, named_servers):

@@ -250,6 +250,7 @@ static const struct {
 	{ "services4", offsetof(struct wr_service, pad), 4 },
 	{ "services6", offsetof(struct wr_service, pad), 4 },
 	{ "fragments", offsetof(struct wr_fragments, at), sizeof(((struct wr_fragments *)0)->at) },
+	{ "affinity", offsetof(struct wr_affinities, at), sizeof(((struct wr_affinities *)0)->at) },
 	{ "trace", offsetof(struct wr_trace, pad), 2 },
 	{ "trace", offsetof(struct wr_trace, verdict[0]) + sizeof(struct wr_trace_verdict) - 1, 1 },
 	{ "trace", offsetof(struct wr_trace, verdict[1]) + sizeof(struct wr_trace_verdict) - 1, 1 },

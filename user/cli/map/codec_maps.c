@@ -355,6 +355,18 @@ static fields member = { WHOLE(__u32, "index", NUMBER), END_OF(__u32) };
 CODEC(service_members, "LIST,BACKEND", member_key, member);
 #undef S
 
+/* `warren service get` shows the services; --raw shows the backends. */
+#define S struct wr_affinities
+static fields affinity_key = NUMBER_KEY("slot", WR_ENDPOINT_SLOTS - 1);
+static fields affinity = {
+	FIELD_AS(S, "set_0", written[0], NUMBER), FIELD_AS(S, "set_1", written[1], NUMBER),
+	FIELD_AS(S, "set_2", written[2], NUMBER), FIELD_AS(S, "set_3", written[3], NUMBER),
+	FIELD_AS(S, "set_4", written[4], NUMBER), FIELD_AS(S, "set_5", written[5], NUMBER),
+	FIELD_AS(S, "set_6", written[6], NUMBER), FIELD_AS(S, "set_7", written[7], NUMBER), END_OF(S),
+};
+CODEC(affinity, "SLOT", affinity_key, affinity);
+#undef S
+
 #define S struct wr_service_state
 static fields service_state = { FIELD(S, list, NUMBER), FIELD(S, backend, NUMBER), END_OF(S) };
 CODEC(service_state, "0", only_key, service_state);

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Session affinity: a client's new flows through a service go to the backend of its last one, until that was as long ago
+ * as the service says. Each endpoint remembers its own services, so no client makes another one's be forgotten.
+ *
+ * A remembered backend is found by its whole key. Its slot is written under a sequence (lib/sequence.h); a program that
+ * cannot lock it writes nothing.
+ */
+#ifndef WARREN_LIB_SERVICE_AFFINITY_H
+#define WARREN_LIB_SERVICE_AFFINITY_H
+
+#include "lib/conntrack.h"
+#include "lib/endpoint.h"
+#include "lib/flow.h"
+#include "lib/sequence.h"
+
+/* A slot as it is to be, for which a stack has no room. */
+SCRATCH(affinity_memory, struct wr_affinity, affinity_memory_get)
+
+/* Zeros to create an element from. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct wr_affinities);
+} affinity_none SEC(".maps") __weak;
+
+/* The key of the flow's service. */
+static __always_inline void affinity_key(struct wr_affinity *key, const struct flow *f)
+{
+	const __be32 *w = f->nat.service.a6.v6;
+
+	key->client = f->nat.client;
+	for (int n = 0; n < 4; n++)
+		key->service.v6[n] = n && !f->v6 ? 0 : w[n];
+	key->port = f->nat.service_port;
+	key->l4_proto = f->l4_proto;
+	key->v6 = f->v6;
+}
+
+static __always_inline __u32 affinity_set(const struct wr_affinity *key)
+{
+	const __be32 *w = key->service.v6;
+
+	return ((w[0] ^ w[1] ^ w[2] ^ w[3]) + key->port) * 0x9e3779b1u >> (32 - WR_AFFINITY_SET_BITS);
+}
+
+static __always_inline __u64 affinity_differs(const volatile struct wr_affinity *a, const struct wr_affinity *key)
+{
+	__u64 differs = (a->client ^ key->client) | (a->port ^ key->port);
+
+	differs |= (a->l4_proto ^ key->l4_proto) | (a->v6 ^ key->v6);
+#pragma unroll
+	for (int n = 0; n < 4; n++) {
+		asm volatile("" : "+r"(differs)); /* word by word: 6.1's stack has no room for all */
+		differs |= a->service.v6[n] ^ key->service.v6[n];
+	}
+	return differs;
+}
+
+static __always_inline struct wr_affinity *affinity_at(struct wr_affinities *all, __u32 set, __u32 way)
+{
+	__u32 n = set * WR_AFFINITY_WAYS + (way & (WR_AFFINITY_WAYS - 1));
+
+	asm volatile("" : "+r"(n)); /* or clang drops the mask, which the verifier needs */
+	return &all->at[n & (WR_AFFINITY_SETS * WR_AFFINITY_WAYS - 1)];
+}
+
+static __always_inline struct wr_affinity *affinity_find(struct wr_affinities *all, __u32 set,
+							 const struct wr_affinity *key)
+{
+#pragma clang loop unroll(disable)
+	for (__u32 way = 0; way < WR_AFFINITY_WAYS; way++) {
+		struct wr_affinity *at = affinity_at(all, set, way);
+
+		if (!affinity_differs(at, key))
+			return at;
+	}
+	return NULL;
+}
+
+/* The backend that the client was given last by the flow's service; 0: none, or too long ago. */
+OUT_OF_LINE __u32 affinity_lookup(const struct flow *f)
+{
+	struct wr_affinity *key = affinity_memory_get();
+	const volatile struct wr_affinity *v;
+	__u32 slot, seen, backend, used;
+	struct wr_affinities *all;
+	struct wr_affinity *at;
+
+	if (!f || !key || !endpoint_find(f->nat.client, &slot))
+		return 0;
+	affinity_key(key, f);
+	all = bpf_map_lookup_elem(&affinity, &slot);
+	at = all ? affinity_find(all, affinity_set(key), key) : NULL;
+	if (!at)
+		return 0;
+	seen = sequence_read(&at->sequence, 0);
+	v = (void *)at + after(seen);
+	backend = v->backend;
+	used = v->used;
+	if (affinity_differs(v, key) || (seen & 1) || sequence_read(&at->sequence, backend | used) != seen)
+		return 0;
+	return ct_now() - used > WR_CT_SECONDS(f->nat.affinity) ? 0 : backend;
+}
+
+/* Remembers the flow's backend. If it is remembered already, only the time is written, and not more than once a second. */
+OUT_OF_LINE int affinity_record(const struct flow *f)
+{
+	struct wr_affinity *key = affinity_memory_get();
+	struct wr_affinities *all;
+	struct wr_affinity *at;
+	const __u32 zero = 0;
+	__u32 slot, set, seen;
+
+	if (!f || !key || !endpoint_find(f->nat.client, &slot))
+		return 0;
+	affinity_key(key, f);
+	key->backend = f->nat.backend_id;
+	key->used = ct_now();
+	all = bpf_map_lookup_elem(&affinity, &slot);
+	if (!all) {
+		all = bpf_map_lookup_elem(&affinity_none, &zero);
+		if (all)
+			bpf_map_update_elem(&affinity, &slot, all, BPF_NOEXIST);
+		all = bpf_map_lookup_elem(&affinity, &slot);
+	}
+	if (!all)
+		return 0;
+	set = affinity_set(key) & (WR_AFFINITY_SETS - 1);
+	at = affinity_find(all, set, key);
+	if (at && at->backend == key->backend && key->used - at->used < WR_CT_SECONDS(1))
+		return 0;
+	if (!at)
+		at = affinity_at(all, set, __sync_fetch_and_add(&all->written[set], 1));
+	seen = sequence_read(&at->sequence, 0);
+	if (!sequence_lock(&at->sequence, seen))
+		return 0;
+	__builtin_memcpy(&at->client, &key->client, sizeof(*at) - __builtin_offsetof(struct wr_affinity, client));
+	sequence_unlock(&at->sequence, seen);
+	return 0;
+}
+
+#endif

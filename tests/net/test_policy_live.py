@@ -247,11 +247,11 @@ def test_idle_connection(cluster, client, server, drops, family):
         with nothing_dropped(cluster):
             assert_passes(a, b, b"still here")
             assert_passes(b, a, b"so am I")
-        source = f"{client.ips[family]}", a.getsockname()[1]
+        ends = [a.getsockname()[:2], b.getsockname()[:2], "tcp"]
         (flow,) = [
             f
             for f in cluster.node.warren_json("ct", "list")
-            if (f["from"]["address"], f["from"]["port"]) == source and f["protocol"] == "tcp"
+            if [*((f[end]["address"], f[end]["port"]) for end in ("from", "to")), f["protocol"]] == ends
         ]
         assert flow["state"] == "replied" and flow["expires"] > 7200 * 1000, flow
         cluster.apply("deny", policy("back/deny", ingress=[]))

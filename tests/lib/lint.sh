@@ -41,8 +41,9 @@ manuals() {
 # Every test can be imported, also those that CI does not run: each directory by itself, as their conftest.py share a name.
 # Fixtures are imported for pytest.
 python() {
-	local directory failed=0
-	! git ls-files -z '*.py' | xargs -0 pyflakes3 | grep -vE "'fixtures\.|from fixtures import" || failed=1
+	local directory found failed=0
+	found=$(git ls-files -z '*.py' | xargs -0 pyflakes3 | grep -vE "'fixtures\.|from fixtures import")
+	[ -z "$found" ] || { echo "$found"; failed=1; }
 	for directory in $(git ls-files 'tests/*/test_*.py' | xargs dirname | sort -u); do
 		/usr/bin/python3 -m pytest -p no:cacheprovider --collect-only -qq "$directory" >"$O/lint.python" && continue
 		grep -E '^(E  |ERROR)' "$O/lint.python"

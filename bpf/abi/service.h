@@ -19,7 +19,6 @@
 #include <linux/types.h>
 
 #include "abi/addr.h"
-#include "abi/endpoint.h"
 
 /* Keys of `services4` and `services6`. */
 struct wr_service4_key {

@@ -203,6 +203,7 @@ static __always_inline void flow_existing(struct packet *p, struct flow *f, cons
 		trace_step(WR_TRACE_CT_REEVALUATED);
 		f->step = FLOW_STALE;
 		next |= entry->flags & CT_DENIED ? 0 : WR_CT_ALLOWED_BEFORE;
+		/* The initiator's identity came with the packet, and is evaluated under this revision. */
 		if (f->forward && !hook_is_egress(f->hook))
 			f->ct.at[WR_EGRESS].revision = f->cluster_revision;
 	} else if (entry->flags & CT_DENIED) {

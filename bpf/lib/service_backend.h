@@ -210,7 +210,10 @@ OUT_OF_LINE int service_affine(struct addresses *at, struct flow *f)
 	return service_has_backend(f) && service_backend_get(at, f, id);
 }
 
-/* Selects the flow's backend: its present one if it is still in the list, else the client's, else a random one. */
+/*
+ * Selects the flow's backend. A flow that is continued keeps its present one, if that is still in the list. A new flow
+ * through a service with affinity gets the client's. Otherwise a random one is selected.
+ */
 static __always_inline enum wr_reason service_choose(struct addresses *at, struct flow *f)
 {
 	enum wr_reason reason = WR_REASON_NO_BACKEND;

@@ -7,6 +7,7 @@
 
 #include "array.h"
 #include "cleanup.h"
+#include "file.h"
 #include "log.h"
 #include "options.h"
 #include "str.h"

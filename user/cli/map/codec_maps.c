@@ -90,17 +90,19 @@ CODEC(event_stats, "0", only_key, event_stats);
 
 /* --- fragments --------------------------------------------------------------------------------------------------- */
 
-/* The entries of single datagrams live for milliseconds only: --raw shows them. */
+/* How often each set of a window was written; --raw shows what is in them. */
+#define WRITTEN_SETS                                                                                                   \
+	FIELD_AS(S, "set_0", written[0], NUMBER), FIELD_AS(S, "set_1", written[1], NUMBER),                           \
+	FIELD_AS(S, "set_2", written[2], NUMBER), FIELD_AS(S, "set_3", written[3], NUMBER),                           \
+	FIELD_AS(S, "set_4", written[4], NUMBER), FIELD_AS(S, "set_5", written[5], NUMBER),                           \
+	FIELD_AS(S, "set_6", written[6], NUMBER), FIELD_AS(S, "set_7", written[7], NUMBER)
+_Static_assert(WR_FRAGMENT_SETS == 8 && WR_AFFINITY_SETS == 8, "WRITTEN_SETS has 8");
+
 #define S struct wr_fragments
 static fields fragments_key = {
 	WHOLE(__u32, "slot", HALF_NUMBER, WR_FRAGMENT_WINDOWS / 2 - 1), WHOLE(__u32, "direction", HALF_DIRECTION), END_OF(__u32),
 };
-static fields fragments = {
-	FIELD_AS(S, "set_0", written[0], NUMBER), FIELD_AS(S, "set_1", written[1], NUMBER),
-	FIELD_AS(S, "set_2", written[2], NUMBER), FIELD_AS(S, "set_3", written[3], NUMBER),
-	FIELD_AS(S, "set_4", written[4], NUMBER), FIELD_AS(S, "set_5", written[5], NUMBER),
-	FIELD_AS(S, "set_6", written[6], NUMBER), FIELD_AS(S, "set_7", written[7], NUMBER), END_OF(S),
-};
+static fields fragments = { WRITTEN_SETS, END_OF(S) };
 CODEC(fragments, "SLOT/DIRECTION", fragments_key, fragments);
 #undef S
 
@@ -355,15 +357,9 @@ static fields member = { WHOLE(__u32, "index", NUMBER), END_OF(__u32) };
 CODEC(service_members, "LIST,BACKEND", member_key, member);
 #undef S
 
-/* `warren service get` shows the services; --raw shows the backends. */
 #define S struct wr_affinities
 static fields affinity_key = NUMBER_KEY("slot", WR_ENDPOINT_SLOTS - 1);
-static fields affinity = {
-	FIELD_AS(S, "set_0", written[0], NUMBER), FIELD_AS(S, "set_1", written[1], NUMBER),
-	FIELD_AS(S, "set_2", written[2], NUMBER), FIELD_AS(S, "set_3", written[3], NUMBER),
-	FIELD_AS(S, "set_4", written[4], NUMBER), FIELD_AS(S, "set_5", written[5], NUMBER),
-	FIELD_AS(S, "set_6", written[6], NUMBER), FIELD_AS(S, "set_7", written[7], NUMBER), END_OF(S),
-};
+static fields affinity = { WRITTEN_SETS, END_OF(S) };
 CODEC(affinity, "SLOT", affinity_key, affinity);
 #undef S
 

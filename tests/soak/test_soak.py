@@ -4,9 +4,9 @@
 the run, one of them by a Service, and every ten seconds a fault.
 
 What must hold: no verdict that none of the manifests gives; no datagram lost except while a fault cuts the path, or
-where policy_edits.py or come_back() says why; no lasting connection cut; and at each checkpoint, where faults, edits
-and churn pause, each node has what it had at the first one: file descriptors, map entries, links, files, nftables. Of
-the agent that is never killed the memory must not grow.
+where come_back() says why; no lasting connection cut; and at each checkpoint, where faults, edits and churn pause, each
+node has what it had at the first one: file descriptors, map entries, links, files, nftables. Of the agent that is never
+killed the memory must not grow.
 
 WARREN_SOAK_SECONDS (3600): how long. WARREN_SOAK_SEED: which run, else another each time. The report, soak.json, is in
 the directory WARREN_SOAK_OUT.

@@ -16,6 +16,7 @@ struct question {
 	uint32_t ifindex;
 	uint32_t peer;	/* ifindex of the peer endpoint, whatever its identity; 0: the query's identity */
 	struct lookup_query query;
+	uint64_t old_peer; /* the class of the peer endpoint's identity */
 	bool was_known; /* the old policy had its identity */
 	bool old_verdict;
 	uint64_t next;	/* the next identity of `peer` */
@@ -42,6 +43,15 @@ struct node {
 	size_t observation_count;
 	unsigned long seed;
 };
+
+static uint64_t hash_seed;
+
+/* Instead of the C library's: hash maps' order decides what fits, and a seed must repeat it. */
+ssize_t getrandom(void *to, size_t size, unsigned flags)
+{
+	memset(to, (int)(hash_seed % 251), size);
+	return (ssize_t)size;
+}
 
 static inline int seed_rule(uint32_t rule, const char *text, void *arg)
 {
@@ -131,6 +141,7 @@ static inline int run(struct node *n, bool full)
 
 static inline void node_init(struct node *n, unsigned long seed)
 {
+	hash_seed = seed;
 	*n = (struct node){ .seed = seed, .random = { seed * 0x9e3779b97f4a7c15u + 1 } };
 	n->fake.steps_left = -1;
 	n->observations = calloc(OBSERVATIONS + 1, sizeof(*n->observations));

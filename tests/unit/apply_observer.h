@@ -72,18 +72,13 @@ static inline uint64_t next_identity(const struct dp_endpoint_policy *policy, co
 	return next;
 }
 
-/* The old policy's verdict of an identity that may be new, by the selectors that will match it. */
-static inline bool old_verdict(struct node *n, const struct question *q, uint64_t identity,
-			const struct policy_changes *changes)
+/* The tables' verdict of an identity. If they lack the identity, its peer class is `peer`. */
+static inline bool verdict_as(struct node *n, const struct question *q, uint64_t identity, uint64_t peer)
 {
 	struct lookup_query query = q->query;
-	uint64_t peer = WR_PEER_NONE, known;
+	uint64_t known;
 	bool is_known = fake_get_identity(&n->fake, identity, &known) == 0, allows, found;
 
-	for (size_t i = 0; i < changes->identity_count; i++) {
-		if (changes->identities[i].identity == identity)
-			peer = changes->identities[i].peer;
-	}
 	if (!is_known)
 		fake_insert(&n->fake, APPLY_IDENTITIES, fake_find(&n->fake, APPLY_IDENTITIES, &identity, &found),
 			    &identity, &peer);
@@ -92,6 +87,18 @@ static inline bool old_verdict(struct node *n, const struct question *q, uint64_
 	if (!is_known)
 		fake_drop(&n->fake, APPLY_IDENTITIES, fake_find(&n->fake, APPLY_IDENTITIES, &identity, &found));
 	return allows;
+}
+
+/* The peer class that an identity will have. */
+static inline uint64_t next_peer(const struct policy_changes *changes, uint64_t identity)
+{
+	uint64_t peer = WR_PEER_NONE;
+
+	for (size_t i = 0; i < changes->identity_count; i++) {
+		if (changes->identities[i].identity == identity)
+			peer = changes->identities[i].peer;
+	}
+	return peer;
 }
 
 /* A question about packets of an endpoint whose identity may change meanwhile. */
@@ -107,7 +114,9 @@ static inline void ask_endpoint(struct node *n, struct question *q, const struct
 	q->peer = peer->ifindex;
 	q->query.peer_identity = peer->identity;
 	q->next_was_known = knows(old, q->next);
-	q->next_old_verdict = old_verdict(n, q, q->next, changes);
+	q->next_old_verdict = verdict_as(n, q, q->next, next_peer(changes, q->next));
+	if (fake_get_identity(&n->fake, peer->identity, &q->old_peer) < 0)
+		q->old_peer = WR_PEER_NONE;
 	q->alone = true;
 	for (size_t i = 0; i < n->fake.policy_count && q->alone; i++) {
 		const struct dp_endpoint_policy *other = &n->fake.policies[i];
@@ -178,20 +187,22 @@ static inline void print_question(const struct node *n, const struct question *q
 
 /*
  * The verdicts of an endpoint's packets. Each end changes by itself: there are four verdicts, by the old and new policy of
- * the evaluating endpoint, of the old and new identity of the peer, as far as each policy has them.
+ * the evaluating endpoint, of the old and new identity of the peer, as far as each policy has them. An identity that
+ * the new policy lacks, or that has no room, is evaluated by the selectors that matched it.
  */
 static inline void check_endpoint(struct node *n, const struct question *q, size_t number, const struct known *new,
 			   bool denies)
 {
 	const struct dp_endpoint_policy *policy = fake_policy(&n->fake, q->ifindex);
 	struct lookup_query query = q->query;
-	bool known = knows(new, query.peer_identity), by_new = fake_allows(&n->fake, policy, query), by_both;
+	bool known = knows(new, query.peer_identity), by_both;
+	bool by_new = verdict_as(n, q, query.peer_identity, q->old_peer);
 	bool allows, forbids;
 
 	query.peer_identity = q->next;
 	assert_int_equal(fake_policy(&n->fake, q->peer)->identity, q->next);
 	by_both = fake_allows(&n->fake, policy, query);
-	allows = q->old_verdict || by_both || (known && by_new) || q->next_old_verdict;
+	allows = q->old_verdict || by_both || by_new || q->next_old_verdict;
 	forbids = !q->old_verdict || !by_both || (known && !by_new) || (q->next_was_known && !q->next_old_verdict);
 	for (size_t s = 0; s < n->observation_count; s++) {
 		bool now = n->observations[s].allowed[number / 64] >> number % 64 & 1;

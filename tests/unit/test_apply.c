@@ -164,45 +164,63 @@ static void restart_changes_nothing(void **state)
 	}
 }
 
-/* Full tables: nothing is opened, the other classes are complete, and all is complete again once there is room. */
-static void short_of_room(void **state)
+struct shortage {
+	unsigned long denied, not_programmed;
+};
+
+static void run_short_of_room(unsigned long seed, struct shortage *shortage)
 {
 	static const enum apply_table shorts[] = { APPLY_POLICY, APPLY_POLICY,	APPLY_IDENTITIES,
 						   APPLY_CIDRS4, APPLY_CLASSES, APPLY_RULES };
-	unsigned long denied = 0, not_programmed = 0, first = seed_of_run();
+	enum apply_table t = shorts[seed % 6];
+	struct apply_counts counts;
+	struct node n;
 
-	for (unsigned long seed = first; seed < first + 1000; seed++) {
-		enum apply_table t = shorts[seed % 6];
-		struct apply_counts counts;
-		struct node n;
+	node_init(&n, 3000000 + seed);
+	n.fake.tables[t].limit = 1 + random_below(&n.random, t == APPLY_POLICY ? 30 : 4);
+	register_endpoints(&n);
+	birth(&n);
+	assert_int_equal(run(&n, true), 0);
+	for (int e = 0; e < 6; e++) {
+		struct known old = learn_all(&n);
 
-		node_init(&n, 3000000 + seed);
-		n.fake.tables[t].limit = 1 + random_below(&n.random, t == APPLY_POLICY ? 30 : 4);
-		register_endpoints(&n);
-		birth(&n);
-		assert_int_equal(run(&n, true), 0);
-		for (int e = 0; e < 6; e++) {
-			struct known old = learn_all(&n);
-
-			edit(&n);
-			assert_int_equal(observed_run(&n, &old), 0);
-			check_observations(&n, true);
-			apply_count(n.apply, &counts);
-			denied += counts.state.classes_denied;
-			not_programmed += counts.identities_not_programmed;
-		}
-		/* Room again, and a run that uses it: the waiting classes get it. */
-		n.fake.tables[t].limit = 0;
-		death(&n);
-		birth(&n);
-		assert_int_equal(run(&n, true), 0);
+		edit(&n);
+		assert_int_equal(observed_run(&n, &old), 0);
+		check_observations(&n, true);
 		apply_count(n.apply, &counts);
-		assert_int_equal(counts.state.classes_denied, 0);
-		check_fresh(&n);
-		node_free(&n);
+		shortage->denied += counts.state.classes_denied;
+		shortage->not_programmed += counts.identities_not_programmed;
 	}
-	assert_in_range(denied, 50, 100000);
-	assert_in_range(not_programmed, 20, 100000);
+	/* Room again, and a run that uses it: the waiting classes get it. */
+	n.fake.tables[t].limit = 0;
+	death(&n);
+	birth(&n);
+	assert_int_equal(run(&n, true), 0);
+	apply_count(n.apply, &counts);
+	assert_int_equal(counts.state.classes_denied, 0);
+	check_fresh(&n);
+	node_free(&n);
+}
+
+/* Full tables: nothing is opened, the other classes are complete, and all is complete again once there is room. */
+static void short_of_room(void **state)
+{
+	unsigned long first = seed_of_run();
+	struct shortage shortage = { 0 };
+
+	for (unsigned long seed = first; seed < first + 1000; seed++)
+		run_short_of_room(seed, &shortage);
+	assert_in_range(shortage.denied, 50, 100000);
+	assert_in_range(shortage.not_programmed, 20, 100000);
+}
+
+/* No room for transitional entries, and an old class that allows the new peer class of an identity. */
+static void no_room_for_transitions(void **state)
+{
+	struct shortage shortage = { 0 };
+
+	run_short_of_room(12552336, &shortage);
+	assert_in_range(shortage.denied, 1, 100);
 }
 
 int main(int argc, char **argv)
@@ -212,6 +230,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(death_at_any_step),
 		cmocka_unit_test(restart_changes_nothing),
 		cmocka_unit_test(short_of_room),
+		cmocka_unit_test(no_room_for_transitions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,6 +176,14 @@ static int finish(struct apply *a, struct err *err)
 	return a->ops->state_set(a->arg, &a->state, err);
 }
 
+/* What was evaluated by transitional peers without entries. */
+static int evaluate_again(struct apply *a, struct err *err)
+{
+	int ret = next_revision(a, err);
+
+	return ret < 0 ? ret : set_endpoints(a, true, err);
+}
+
 static void notify_identities(struct apply *a, const struct policy_changes *changes, bool full)
 {
 	if (a->on_identities)
@@ -209,6 +217,8 @@ static int run_steps(struct apply *a, const struct policy_changes *changes, bool
 		ret = set_endpoints(a, plan->evaluate_all, err);
 	if (ret == 0)
 		ret = identities_move(a, plan, SETTLE, err);
+	if (ret == 0 && plan->no_entries)
+		ret = evaluate_again(a, err);
 	if (ret == 0)
 		ret = each_class(a, class_clean, err);
 	return ret < 0 ? ret : delete_rule_names(a, changes, full, err);

@@ -358,6 +358,7 @@ int put_transitions(struct apply *a, struct plan *plan, struct err *err)
 
 	if (!no_room(ret))
 		return ret;
-	plan->transition_count = 0;
+	plan->no_entries = true;
+	plan->evaluate_all = true;
 	return each_class(a, drop_transition, err);
 }

@@ -72,8 +72,10 @@ static int write_identities(struct apply *a, const struct identity_batch *batch,
 
 	if (ret == 0 && batch->gone_count)
 		ret = a->ops->remove(a->arg, APPLY_IDENTITIES, batch->gone, batch->gone_count, err);
-	for (size_t i = 0; i < batch->gone_count && ret == 0; i++)
+	for (size_t i = 0; i < batch->gone_count && ret == 0; i++) {
 		u64map_remove(&a->identities, batch->gone[i]);
+		u64map_remove(&a->not_programmed, batch->gone[i]);
+	}
 	a->freed |= batch->gone_count > 0;
 	return ret;
 }

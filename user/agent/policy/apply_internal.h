@@ -103,6 +103,7 @@ struct plan {
 	size_t move_count;
 	struct transition *transitions;
 	size_t transition_count;
+	bool no_entries;   /* the transitional peers' entries did not fit: they match only what every peer matches */
 	bool moving;	   /* the peer class of an identity changes, or that of an endpoint with its identity */
 	bool evaluate_all; /* the flows of every policy class must be evaluated again */
 };
@@ -180,8 +181,9 @@ int transition_entries(const struct plan *plan, const struct entries *content, b
 /* --- apply_class.c --- */
 
 /*
- * Writes the entries for the transitional peers, before any class changes. If they do not fit, identities move
- * directly: flows of an endpoint that leaves its class may be refused meanwhile, and are evaluated again at once.
+ * Writes the entries for the transitional peers, before any class changes. If they do not fit, the transitional peers
+ * have none: flows of identities that move are denied until they have moved, and then evaluated again. (If they moved
+ * directly, an endpoint that leaves its class would evaluate their new peer class by its old entries.)
  */
 int put_transitions(struct apply *a, struct plan *plan, struct err *err);
 /* The steps (apply.h) of a class; each_class() runs one of them for all classes. */

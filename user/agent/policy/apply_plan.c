@@ -334,7 +334,7 @@ int transition_entries(const struct plan *plan, const struct entries *content, b
 {
 	int ret = 0;
 
-	for (size_t i = 0; i < plan->transition_count && ret == 0; i++) {
+	for (size_t i = 0; i < plan->transition_count && !plan->no_entries && ret == 0; i++) {
 		const struct transition *b = &plan->transitions[i];
 
 		if (!to || b->to != WR_PEER_NONE)

@@ -60,7 +60,7 @@ def rich_objects():
         "metadata": metadata("another", labels={"service.kubernetes.io/service-proxy-name": "x"}), "spec": {"ports": tcp_udp}}
     endpoints = [
         {"addresses": ["10.0.0.1"], "conditions": {"ready": False, "serving": True, "terminating": True}, "nodeName": "n1"},
-        {"addresses": ["10.0.0.2"]},
+        {"addresses": ["10.0.0.2"], "hints": {"forZones": [{"name": "z1"}, {"name": "z2"}]}},
     ]
     yield "/apis/discovery.k8s.io/v1/namespaces/d/endpointslices", {
         "metadata": metadata("rich", labels={"kubernetes.io/service-name": "rich"}), "addressType": "IPv4",
@@ -96,7 +96,7 @@ def test_json_and_protobuf_say_the_same(plane, monkeypatch):
     for part in (
         "+ Pod d/rich {app=rich} uid", "http:80/TCP side:81/UDP 10.0.0.9 fd00::9 on n1", "+ Node n1 10.244.1.0/24 fd44:1::/64 at 192.168.0.1 fd10::1 created ", " agent \"0.1.0 ok\"",
         "+ Namespace rich {empty=,kubernetes.io/metadata.name=rich,team=x}", "10.0.0.0/8 -10.1.0.0/16 -10.2.0.0/16", "TCP/80-90 TCP/http SCTP TCP ]",
-        "affinity 77 local", "of rich: 10.0.0.1+serving+terminating@n1 10.0.0.2+ready+serving : ", "+ NetworkPolicy d/deny () ingress",
+        "affinity 77 local", "of rich: 10.0.0.1+serving+terminating@n1 10.0.0.2+ready+serving+zones,z1,z2, : ", "+ NetworkPolicy d/deny () ingress",
     ):
         assert part in text, text
 

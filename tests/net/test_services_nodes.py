@@ -44,11 +44,13 @@ def ports(number):
     return [{"name": p.lower(), **port(number, p)} for p in ("TCP", "UDP")]
 
 
-def write(overlay, *names, **spec):
-    """The service, with these pods as backends."""
+def write(overlay, *names, hints=None, **spec):
+    """The service, with these pods as backends; hints: {pod: its endpoint's}."""
     made = [service("web", VIP.values(), *ports(PORT), **spec)]
     for f in ALL if names else ():
         endpoints = [endpoint(overlay.pods[n].ips[f], node=overlay.pods[n].node.label) for n in names]
+        for name, made_of_it in zip(names, endpoints):
+            made_of_it.update({"hints": hints[name]} if name in (hints or {}) else {})
         made.append(endpoint_slice(f"web-{f}", "web", endpoints, *ports(TARGET)))
     overlay.apply("web", *made)
 
@@ -118,6 +120,39 @@ def test_local_policy_keeps_to_the_node(overlay, a1, b2, family, set_backends, n
     with pytest.raises(ConnectionRefusedError):
         ask_tcp(a1, VIP[family])
     assert ask_tcp(b2, VIP[family]) == "default/c2"
+
+
+@pytest.fixture
+def zones(overlay):
+    """Each node is in a zone of its name."""
+    for label, node in overlay.nodes.items():
+        made = node.object()
+        made["metadata"]["labels"] = {"topology.kubernetes.io/zone": f"zone-of-{label}"}
+        overlay.apply(f"node-{label}", made)
+    yield
+    for label, node in overlay.nodes.items():
+        overlay.apply(f"node-{label}", node.object())
+
+
+def test_hints_are_followed(overlay, a1, b2, family, set_backends, named_servers, zones):
+    """trafficDistribution: to endpoints hinted to the client's zone, and before these to those hinted to its node. If one
+    endpoint has no hint, or none is for this zone, to all.
+    """
+    names = ("default/b1", "default/b2", "default/c2")
+    west, east = ({"forZones": [{"name": f"zone-of-{label}"}]} for label in overlay.nodes)
+
+    def seen(client):
+        return {ask_tcp(client, VIP[family]) for _ in range(40)}
+
+    set_backends(*names, hints=dict(zip(names, (west, east, east))))
+    assert seen(a1) == {"default/b1"} and seen(b2) == {"default/b2", "default/c2"}
+    on = [{"forNodes": [{"name": label}], **hints} for label, hints in zip(("n2", "n2", "n1"), (west, east, east))]
+    set_backends(*names, hints=dict(zip(names, on)))
+    assert seen(a1) == {"default/c2"} and seen(b2) == {"default/b1", "default/b2"}
+    set_backends(*names, hints=dict(zip(names, (east, east, east))))
+    assert seen(a1) == set(names) and seen(b2) == set(names)
+    set_backends(*names, hints=dict(zip(names, (west, east))))
+    assert seen(a1) == set(names)
 
 
 def test_policies_are_enforced_at_both_ends(overlay, a1, family, set_backends, named_servers, policies):

@@ -163,6 +163,10 @@ static inline void slice_text(FILE *out, const struct slice_object *slice)
 
 		fprintf(out, " %s%s%s%s%s%s", ip_format(&ep->address, buf), ep->ready ? "+ready" : "",
 			ep->serving ? "+serving" : "", ep->terminating ? "+terminating" : "", *ep->node ? "@" : "", ep->node);
+		if (ep->for_nodes)
+			fprintf(out, "+nodes%s", ep->for_nodes);
+		if (ep->for_zones)
+			fprintf(out, "+zones%s", ep->for_zones);
 	}
 	fputs(" :", out);
 	for (size_t i = 0; i < slice->port_count; i++)

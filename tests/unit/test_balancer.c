@@ -135,6 +135,68 @@ static void selects_ready_endpoints(void **state)
 	}
 }
 
+#define HINTED(a, hints) "{addresses: [\"" a "\"], hints: " hints "}"
+#define ZONE(z) "{forZones: [{name: " z "}]}"
+#define NODE(n) "{forNodes: [{name: " n "}], forZones: [{name: z1}]}"
+
+static void follows_hints(void **state)
+{
+	static const struct {
+		const char *zone, *endpoints, *out;
+	} rows[] = {
+		{ "", HINTED("10.0.0.1", ZONE("z1")) "," HINTED("10.0.0.2", ZONE("z2")), " 10.0.0.1:8080 10.0.0.2:8080" },
+		{ "z1", HINTED("10.0.0.1", ZONE("z1")) "," HINTED("10.0.0.2", ZONE("z2")), " 10.0.0.1:8080" },
+		{ "z2", HINTED("10.0.0.1", ZONE("z1")) "," HINTED("10.0.0.2", "{forZones: [{name: z1}, {name: z2}]}"), " 10.0.0.2:8080" },
+		/* no part of a name; none for this zone */
+		{ "z", HINTED("10.0.0.1", ZONE("z1")) "," HINTED("10.0.0.2", ZONE("az")), " 10.0.0.1:8080 10.0.0.2:8080" },
+		/* one without any */
+		{ "z1", HINTED("10.0.0.1", ZONE("z1")) "," READY("10.0.0.2"), " 10.0.0.1:8080 10.0.0.2:8080" },
+		/* ... that is not ready */
+		{ "z1", HINTED("10.0.0.1", ZONE("z1")) "," DRAINING("10.0.0.2") "," HINTED("10.0.0.3", ZONE("z2")), " 10.0.0.1:8080" },
+		/* a node counts more than its zone */
+		{ "z1", HINTED("10.0.0.1", NODE("here")) "," HINTED("10.0.0.2", NODE("there")), " 10.0.0.1:8080" },
+		{ "z1", HINTED("10.0.0.1", NODE("where")) "," HINTED("10.0.0.2", NODE("there")), " 10.0.0.1:8080 10.0.0.2:8080" },
+		/* none is ready */
+		{ "z1", "{addresses: [10.0.0.1], conditions: {ready: false, serving: true, terminating: true}, hints: " ZONE("z2") "}", " 10.0.0.1:8080" },
+	};
+	struct fixture *f = *state;
+
+	put_service(f->b, "a", WEB);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char expected[200];
+
+		/* the zone is known before or after */
+		assert_int_equal(balancer_set_zone(f->b, i % 2 ? rows[i].zone : "other"), 0);
+		put_slice(f->b, "a1", "a", 4, rows[i].endpoints, "{port: 8080}");
+		assert_int_equal(balancer_set_zone(f->b, rows[i].zone), 0);
+		run(f);
+		snprintf(expected, sizeof(expected), "10.96.0.1:80 >%s\n", rows[i].out);
+		expect_services(&f->maps, expected);
+	}
+}
+
+static void follows_hints_of_all_slices(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(balancer_set_zone(f->b, "z1"), 0);
+	put_service(f->b, "a", WEB);
+	put_slice(f->b, "a1", "a", 4, HINTED("10.0.0.1", ZONE("z1")), "{port: 8080}");
+	put_slice(f->b, "a2", "a", 4, HINTED("10.0.0.2", ZONE("z2")), "{port: 8080}");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080\n");
+	put_slice(f->b, "a3", "a", 4, READY("10.0.0.3"), "{port: 8080}");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080 10.0.0.2:8080 10.0.0.3:8080\n");
+	balancer_remove_slice(f->b, "ns", "a3");
+	assert_int_equal(balancer_set_zone(f->b, "z2"), 0);
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.2:8080\n");
+	put_service(f->b, "a", WEB ", internalTrafficPolicy: Local");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 >\n");
+}
+
 static void keeps_to_its_node(void **state)
 {
 	struct fixture *f = *state;
@@ -474,6 +536,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(joins_in_any_order),
 		TEST(selects_ready_endpoints),
+		TEST(follows_hints),
+		TEST(follows_hints_of_all_slices),
 		TEST(keeps_to_its_node),
 		TEST(joins_ports_by_name_and_families_apart),
 		TEST(first_by_name_has_an_address),

@@ -222,13 +222,13 @@ static void pods_follow(void **state)
 	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1500, 2);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.pods_mtu, 1438);
-	assert_false(cluster_pods_left(r.c));
+	assert_false(cluster_mtu_pending(r.c));
 	r.k.pods_left = 2;
 	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1400, 2);
 	look_again(&r, NEXTHOP_LINK);
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.pods_mtu, 1338);
-	assert_true(cluster_pods_left(r.c));
+	assert_true(cluster_mtu_pending(r.c));
 	assert_string_equal(problem(&r, "MTU of pods"), "2 pods do not have MTU 1338: a pod has gone astray");
 	r.k.pods_left = 0;
 	set_nexthop(&r, "192.0.2.2", "192.0.2.2", UPLINK, 1300, 2); /* ignored by this run */
@@ -237,7 +237,7 @@ static void pods_follow(void **state)
 	assert_int_equal(run(&r), 0);
 	assert_int_equal(r.k.mtu, 1338);
 	assert_string_equal(problem(&r, "MTU of pods"), "");
-	assert_false(cluster_pods_left(r.c));
+	assert_false(cluster_mtu_pending(r.c));
 	/* Without a cluster they keep what they have. */
 	cluster_remove_node(r.c, "self");
 	assert_int_equal(run(&r), 0);

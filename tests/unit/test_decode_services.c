@@ -110,6 +110,10 @@ static const struct expected slices[] = {
 	{ "addressType: IPv6, endpoints: [{addresses: [\"fd00::2\"], nodeName: n1}, {addresses: [\"fd00::1\", \"fd00::9\"]}]",
 	  " fd00::1+ready+serving fd00::2+ready+serving@n1 :" },
 	{ "addressType: FQDN, endpoints: [{addresses: [example.com]}], ports: [{port: 80}]", " : 80/TCP" },
+	/* Hints. */
+	{ "addressType: IPv4, endpoints: [{addresses: [10.0.0.1], hints: {forZones: [{name: a}, {name: b}], forNodes: [{name: n1}]}}]",
+	  " 10.0.0.1+ready+serving+nodes,n1,+zones,a,b, :" },
+	{ "addressType: IPv4, endpoints: [{addresses: [10.0.0.1], hints: {forZones: [], forNodes: ~}}]", " 10.0.0.1+ready+serving :" },
 	/* Conditions. */
 	{ "addressType: IPv4, endpoints: [{addresses: [10.0.0.1], conditions: {}}]", " 10.0.0.1+ready+serving :" },
 	{ "addressType: IPv4, endpoints: [{addresses: [10.0.0.1], conditions: {ready: ~}}]", " 10.0.0.1+ready+serving :" },

@@ -10,7 +10,7 @@
 #define RETRY_MS 100
 #define RETRY_MS_MAX 5000
 #define CLUSTER_RETRY_MS 1000
-#define PODS_RETRY_MS 10000
+#define MTU_RETRY_MS 10000
 #define SERVICES_RETRY_MS 5000
 #define RUNS_MAX 3 /* further runs in a row: removals may have made room for denied classes */
 
@@ -269,8 +269,8 @@ static void reconcile_cluster(struct agent *agent)
 	} else if (agent->reconcile.cluster_failure[0]) {
 		log_info("writing the maps of other nodes succeeds again");
 	}
-	if (ret == 0 && cluster_pods_left(agent->cluster))
-		timer_set(&agent->reconcile.cluster_retry, PODS_RETRY_MS);
+	if (ret == 0 && cluster_mtu_pending(agent->cluster))
+		timer_set(&agent->reconcile.cluster_retry, MTU_RETRY_MS);
 	memcpy(agent->reconcile.cluster_failure, err.msg, sizeof(err.msg));
 	if (ret == 0)
 		agent->reconcile.cluster_failure[0] = '\0';

@@ -36,8 +36,11 @@ static int on_object(void *arg, struct object *o)
 				 object.policy->namespace, object.policy->name, object.policy->invalid);
 		return policy_put_policy(agent->policy, object.policy);
 	case OBJECT_NODE:
-		if (is_own_node(agent, object.node->name))
+		if (is_own_node(agent, object.node->name)) {
 			kube_own_node(agent->kube);
+			if (balancer_set_zone(agent->balancer, object.node->zone) < 0)
+				log_warn("no memory for the zone of this node: hints of endpoints for it do not count");
+		}
 		return cluster_put_node(agent->cluster, object.node);
 	case OBJECT_SERVICE:
 		return balancer_put_service(agent->balancer, object.service);

@@ -87,6 +87,7 @@ static void hash_node(struct siphash *h, const struct node_object *node)
 	siphash_bytes(h, node->addresses, node->address_count * sizeof(node->addresses[0]));
 	siphash_number(h, (uint64_t)node->created);
 	siphash_string(h, node->agent);
+	siphash_string(h, node->zone ?: "");
 }
 
 static void hash_service(struct siphash *h, const struct service_object *service)
@@ -113,6 +114,8 @@ static void hash_slice(struct siphash *h, const struct slice_object *slice)
 		siphash_bytes(h, &ep->address, sizeof(ep->address));
 		siphash_number(h, ep->ready | ep->serving << 1 | ep->terminating << 2);
 		siphash_string(h, ep->node);
+		siphash_string(h, ep->for_nodes ?: "");
+		siphash_string(h, ep->for_zones ?: "");
 	}
 	siphash_number(h, slice->port_count);
 	for (size_t i = 0; i < slice->port_count; i++) {

@@ -75,8 +75,10 @@ static void rule_free(struct policy_rule *rule)
 
 void node_object_free(struct node_object *object)
 {
-	if (object)
-		free(object->name);
+	if (!object)
+		return;
+	free(object->name);
+	free(object->zone);
 	free(object);
 }
 
@@ -92,12 +94,19 @@ void service_object_free(struct service_object *object)
 	free(object);
 }
 
+static void endpoint_free(struct slice_endpoint *ep)
+{
+	free(ep->node);
+	free(ep->for_nodes);
+	free(ep->for_zones);
+}
+
 void slice_object_free(struct slice_object *object)
 {
 	if (!object)
 		return;
 	for (size_t i = 0; i < object->endpoint_count; i++)
-		free(object->endpoints[i].node);
+		endpoint_free(&object->endpoints[i]);
 	for (size_t i = 0; i < object->port_count; i++)
 		free(object->ports[i].name);
 	free(object->endpoints);

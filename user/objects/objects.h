@@ -64,6 +64,7 @@ struct node_object {
 	/* status.addresses of type InternalIP, in order: tunnels use the first of a family */
 	struct ip addresses[NODE_ADDRESSES];
 	size_t address_count;
+	char *zone;	 /* label topology.kubernetes.io/zone; "": none */
 	int64_t created; /* metadata.creationTimestamp, seconds since 1970; 0: not set */
 	char agent[NODE_AGENT_MAX]; /* state of its agent, from the annotation; "": none */
 };
@@ -96,6 +97,8 @@ struct slice_endpoint {
 	struct ip address;
 	bool ready, serving, terminating; /* conditions, after defaulting */
 	char *node; /* nodeName; "": not set */
+	/* hints.forNodes, hints.forZones: names between commas, and one at each end; NULL: none */
+	char *for_nodes, *for_zones;
 };
 /* A slice of address type FQDN has no endpoints here. */
 struct slice_object {

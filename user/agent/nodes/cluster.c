@@ -228,7 +228,7 @@ void cluster_retry(struct cluster *c)
 	c->pending = true;
 }
 
-bool cluster_pods_left(const struct cluster *c)
+bool cluster_mtu_pending(const struct cluster *c)
 {
 	return c->pods_left > 0;
 }

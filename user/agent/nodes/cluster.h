@@ -116,10 +116,10 @@ int cluster_resolve(struct cluster *c, struct err *err);
 void cluster_look_again(struct cluster *c, const struct nexthop_change *change);
 /* The next run reads the maps and the routing table again. */
 void cluster_lost(struct cluster *c);
-/* After a run that failed, or that has left pods. */
+/* After a run that failed, or that has left pods without their MTU. */
 void cluster_retry(struct cluster *c);
 /* Some pods do not have their MTU: retry later. */
-bool cluster_pods_left(const struct cluster *c);
+bool cluster_mtu_pending(const struct cluster *c);
 bool cluster_pending(const struct cluster *c); /* the next run has something to do */
 /*
  * Updates maps, routes and devices. A failure that concerns one node only is a problem of that node. -EAGAIN: there are

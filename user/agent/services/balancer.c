@@ -407,7 +407,8 @@ struct balancer *balancer_new(const struct balancer_ops *ops, void *arg, const c
 {
 	struct balancer *b = calloc(1, sizeof(*b));
 
-	if (!b || getrandom(b->key, sizeof(b->key), 0) != sizeof(b->key)) {
+	if (!b || getrandom(b->key, sizeof(b->key), 0) != sizeof(b->key) ||
+	    asprintf(&b->hint[HINTS_NODE], ",%s,", node_name) < 0) {
 		free(b);
 		return NULL;
 	}
@@ -435,6 +436,8 @@ void balancer_free(struct balancer *b)
 	table_free(&b->services);
 	table_free(&b->slices);
 	table_free(&b->frontends);
+	for (int kind = 0; kind < HINT_KINDS; kind++)
+		free(b->hint[kind]);
 	free(b->v);
 	free(b);
 }

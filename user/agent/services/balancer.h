@@ -4,7 +4,8 @@
  * maps is behind struct balancer_ops, so that a test can replace them by a model.
  *
  * A new flow goes to one of the endpoints that are ready; if none is, to one that still serves while it terminates;
- * else it is refused. With internalTrafficPolicy Local only this node's endpoints are backends.
+ * else it is refused. With internalTrafficPolicy Local only this node's endpoints are backends. If all that are ready
+ * have hints (trafficDistribution), those hinted to this node are, if there are any; else those hinted to its zone.
  *
  * An address and port that several Services claim belong to the first of them by namespace and name.
  *
@@ -38,6 +39,9 @@ int balancer_put_service(struct balancer *b, struct service_object *object);
 int balancer_put_slice(struct balancer *b, struct slice_object *object);
 void balancer_remove_service(struct balancer *b, const char *namespace, const char *name);
 void balancer_remove_slice(struct balancer *b, const char *namespace, const char *name);
+
+/* This node's zone; "": none. -ENOMEM: some slices still count for the former one. */
+int balancer_set_zone(struct balancer *b, const char *zone);
 
 bool balancer_pending(const struct balancer *b); /* the next run has something to do */
 void balancer_retry(struct balancer *b);	 /* the next run retries what has failed */

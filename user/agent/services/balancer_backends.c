@@ -39,10 +39,29 @@ static int port_find(const struct service *s, const char *name)
 	return -1;
 }
 
-static size_t usable_endpoints(const struct slice *slice, bool draining, bool here, size_t *begin)
+static size_t usable_endpoints(const struct slice *slice, enum backend_source source, bool here, const struct ip **first)
 {
-	*begin = draining ? slice->ends[ENDPOINTS_READY] : 0;
-	return slice->ends[2 * draining + !here] - *begin;
+	const bool draining = source == BACKENDS_DRAINING;
+	const size_t begin = draining ? slice->ends[ENDPOINTS_READY] : 0;
+
+	if (source >= BACKENDS_FOR_NODE) {
+		*first = slice->hinted[source - BACKENDS_FOR_NODE];
+		return slice->hinted_count[source - BACKENDS_FOR_NODE];
+	}
+	*first = slice->v + begin;
+	return slice->ends[2 * draining + !here] - begin;
+}
+
+/* As kube-proxy does: hints count if every ready endpoint has some, and one of them is for this node or zone. */
+static enum backend_source choose_source(const size_t count[BACKEND_SOURCES], const bool unhinted[HINT_KINDS], bool here)
+{
+	if (!count[BACKENDS_READY])
+		return BACKENDS_DRAINING;
+	for (int kind = 0; kind < HINT_KINDS && !here; kind++) {
+		if (!unhinted[kind] && count[BACKENDS_FOR_NODE + kind])
+			return BACKENDS_FOR_NODE + kind;
+	}
+	return BACKENDS_READY;
 }
 
 /* In the order of slices, up to SLICE_PORTS_MAX. */
@@ -95,7 +114,9 @@ static struct port_backends resolve_port(const struct balancer *b, const struct 
 	struct port_backends port = { .index = (uint16_t)index,
 				      .protocol = s->object->ports[index].protocol,
 				      .v6 = v6 };
-	size_t count[2] = { 0 }, begin;
+	size_t count[BACKEND_SOURCES] = { 0 };
+	bool unhinted[HINT_KINDS] = { 0 };
+	const struct ip *first;
 	struct siphash h;
 
 	siphash_begin(&h, b->key);
@@ -106,12 +127,14 @@ static struct port_backends resolve_port(const struct balancer *b, const struct 
 			continue;
 		siphash_number(&h, (uintptr_t)t->slice);
 		siphash_number(&h, t->port);
-		for (int draining = 0; draining < 2; draining++)
-			count[draining] += usable_endpoints(t->slice, draining, s->object->internal_local, &begin);
+		for (int source = 0; source < BACKEND_SOURCES; source++)
+			count[source] += usable_endpoints(t->slice, source, s->object->internal_local, &first);
+		for (int kind = 0; kind < HINT_KINDS; kind++)
+			unhinted[kind] |= t->slice->unhinted[kind];
 	}
 	port.same = siphash_end(&h);
-	port.draining = !count[0];
-	port.backends = count[port.draining];
+	port.source = choose_source(count, unhinted, s->object->internal_local);
+	port.backends = count[port.source];
 	port.granted = port.backends < PORT_BACKENDS_MAX ? port.backends : PORT_BACKENDS_MAX;
 	return port;
 }
@@ -165,16 +188,17 @@ static int backend_cmp(const void *pa, const void *pb)
 ssize_t port_backends_list(struct balancer *b, const struct service *s, const struct service_backends *j,
 			   const struct port_backends *port)
 {
-	size_t count = 0, begin;
+	const struct ip *first;
+	size_t count = 0;
 
 	for (size_t i = j->starts[port->index]; i < j->starts[port->index + 1] && count < port->granted; i++) {
 		const struct target *t = &j->targets[i];
-		const size_t max = usable_endpoints(t->slice, port->draining, s->object->internal_local, &begin);
+		const size_t max = usable_endpoints(t->slice, port->source, s->object->internal_local, &first);
 
 		if (t->slice->v6 != port->v6)
 			continue;
 		for (size_t n = 0; n < max && count < port->granted; n++) {
-			const struct dp_backend backend = { t->slice->v[begin + n], t->port };
+			const struct dp_backend backend = { first[n], t->port };
 
 			if (array_push(b->v, b->room, count, backend) < 0)
 				return -ENOMEM;

@@ -48,12 +48,19 @@ struct service {
  */
 enum { ENDPOINTS_READY_HERE, ENDPOINTS_READY, ENDPOINTS_DRAINING_HERE, ENDPOINTS_DRAINING, ENDPOINT_KINDS };
 
+/* Hints name nodes and zones whose traffic an endpoint is for. */
+enum { HINTS_NODE, HINTS_ZONE, HINT_KINDS };
+
 struct slice {
 	struct table_link by_name;
 	struct list of_service;
 	struct service *service;
 	struct ip *v;
 	size_t ends[ENDPOINT_KINDS]; /* where each kind ends in v */
+	struct ip *hinted[HINT_KINDS]; /* ready, with a hint for this node or its zone */
+	size_t hinted_count[HINT_KINDS];
+	bool unhinted[HINT_KINDS]; /* a ready endpoint has no hint of the kind */
+	struct slice_object *object; /* kept if it has hints: this node's zone may change */
 	bool v6;
 	struct service_port *ports;
 	size_t port_count;
@@ -83,12 +90,15 @@ struct target {
 	uint16_t port;
 };
 
+enum backend_source { BACKENDS_READY, BACKENDS_DRAINING, BACKENDS_FOR_NODE, BACKENDS_FOR_ZONE, BACKEND_SOURCES };
+
 /* The backends of a port of the Service at one of its addresses. Ports with the same backends are adjacent. */
 struct port_backends {
 	uint64_t same; /* a keyed hash of slices and target ports */
 	uint16_t index;
 	uint8_t protocol;
-	bool v6, draining; /* draining: none is ready */
+	bool v6;
+	enum backend_source source;
 	size_t backends;   /* at most: an address may be in several slices */
 	size_t granted;	   /* by the quotas */
 };
@@ -115,6 +125,7 @@ struct balancer {
 	const struct balancer_ops *ops;
 	void *arg;
 	const char *node_name;
+	char *hint[HINT_KINDS]; /* this node's name and zone, between commas; NULL: not known */
 	uint8_t key[SIPHASH_KEY_SIZE]; /* of hashes */
 	struct table namespaces, services, slices, frontends;
 	struct list dirty, busy, failed, stale, problems;

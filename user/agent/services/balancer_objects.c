@@ -3,9 +3,11 @@
 #include "balancer_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "cleanup.h"
 #include "clock.h"
 
@@ -243,6 +245,9 @@ void slice_free(struct balancer *b, struct slice *slice)
 		free(slice->ports[i].name);
 	free(slice->ports);
 	free(slice->v);
+	for (int kind = 0; kind < HINT_KINDS; kind++)
+		free(slice->hinted[kind]);
+	slice_object_free(slice->object);
 	free(slice->namespace);
 	free(slice->name);
 	free(slice);
@@ -260,6 +265,47 @@ static int endpoint_kind(const struct balancer *b, const struct slice_endpoint *
 	return here ? ENDPOINTS_DRAINING_HERE : ENDPOINTS_DRAINING;
 }
 
+static const char *hints_of(const struct slice_endpoint *ep, int kind)
+{
+	return kind == HINTS_NODE ? ep->for_nodes : ep->for_zones;
+}
+
+static bool has_hints(const struct slice_object *object)
+{
+	for (size_t i = 0; i < object->endpoint_count; i++) {
+		if (object->endpoints[i].for_nodes || object->endpoints[i].for_zones)
+			return true;
+	}
+	return false;
+}
+
+/* Selects the endpoints that hints name this node or its zone for. -ENOMEM: as before. */
+static int slice_fill_hinted(const struct balancer *b, struct slice *slice, const struct slice_object *object, int kind)
+{
+	const char *wanted = b->hint[kind];
+	struct ip *found = NULL;
+	size_t room = 0, count = 0;
+	bool unhinted = false;
+
+	for (size_t i = 0; i < object->endpoint_count; i++) {
+		const struct slice_endpoint *ep = &object->endpoints[i];
+		const char *hints = hints_of(ep, kind);
+
+		if (!ep->ready)
+			continue;
+		unhinted |= !hints;
+		if (hints && wanted && strstr(hints, wanted) && array_push(found, room, count, ep->address) < 0) {
+			free(found);
+			return -ENOMEM;
+		}
+	}
+	free(slice->hinted[kind]);
+	slice->hinted[kind] = found;
+	slice->hinted_count[kind] = count;
+	slice->unhinted[kind] = unhinted;
+	return 0;
+}
+
 static void slice_fill(const struct balancer *b, struct slice *slice, const struct slice_object *object)
 {
 	size_t count = 0;
@@ -274,19 +320,23 @@ static void slice_fill(const struct balancer *b, struct slice *slice, const stru
 	slice->v6 = object->endpoint_count && object->endpoints[0].address.family == AF_INET6;
 }
 
-/* Moves what it needs out of the object. */
+/* Takes what it needs from the object, or all of it (slice->object). */
 static struct slice *slice_new(const struct balancer *b, struct slice_object *object)
 {
 	struct slice *slice = calloc(1, sizeof(*slice));
 	struct ip *v = calloc(object->endpoint_count ? object->endpoint_count : 1, sizeof(*v));
 
-	if (!slice || !v) {
+	if (!slice || !v || slice_fill_hinted(b, slice, object, HINTS_NODE) < 0 ||
+	    slice_fill_hinted(b, slice, object, HINTS_ZONE) < 0) {
+		if (slice)
+			free(slice->hinted[HINTS_NODE]);
 		free(slice);
 		free(v);
 		return NULL;
 	}
 	slice->v = v;
 	slice_fill(b, slice, object);
+	slice->object = has_hints(object) ? object : NULL;
 	slice->namespace = take_ptr(object->namespace);
 	slice->name = take_ptr(object->name);
 	slice->ports = take_ptr(object->ports);
@@ -317,7 +367,31 @@ int balancer_put_slice(struct balancer *b, struct slice_object *object)
 		slice_free(b, old);
 	if (slice)
 		table_add(&b->slices, &slice->by_name, name_hash(b, slice->namespace, slice->name));
-	slice_object_free(object);
+	if (!slice || !slice->object)
+		slice_object_free(object);
+	return 0;
+}
+
+int balancer_set_zone(struct balancer *b, const char *zone)
+{
+	char *hint = NULL, *before = b->hint[HINTS_ZONE];
+	struct slice *slice;
+
+	if (*zone && asprintf(&hint, ",%s,", zone) < 0)
+		return -ENOMEM;
+	if (strcmp(hint ?: "", before ?: "") == 0) {
+		free(hint);
+		return 0;
+	}
+	b->hint[HINTS_ZONE] = hint;
+	free(before);
+	table_each(slice, &b->slices, by_name) {
+		if (!slice->object)
+			continue;
+		if (slice_fill_hinted(b, slice, slice->object, HINTS_ZONE) < 0)
+			return -ENOMEM;
+		service_changed(b, slice->service);
+	}
 	return 0;
 }
 

@@ -7,6 +7,8 @@
 #include "array.h"
 #include "kinds.h"
 
+#define HINTS_MAX 8
+#define HINT_NAME_MAX 253
 #define LABEL_SERVICE_NAME "kubernetes.io/service-name"
 
 /* 0: FQDN. */
@@ -69,6 +71,39 @@ static int conditions(const struct field *f, struct slice_endpoint *ep)
 	return condition(&object, "terminating", false, &ep->terminating);
 }
 
+/* The names in a list of hints, as slice_endpoint has them. The API allows 8 of each kind. */
+static int hint_names(const struct field *hints, const char *key, char **names)
+{
+	char joined[HINTS_MAX * (HINT_NAME_MAX + 1) + 2] = ",";
+	struct field list, element;
+	const char *name;
+	size_t length = 1;
+
+	if (field_array(hints, key, &list) < 0)
+		return -EINVAL;
+	if (field_count(&list) > HINTS_MAX)
+		return field_error(hints, key, "more than %d", HINTS_MAX);
+	for (size_t i = 0; i < field_count(&list); i++) {
+		if (field_object_at(&list, i, &element) < 0 || field_string(&element, "name", &name) < 0)
+			return -EINVAL;
+		if (!name || !*name || strlen(name) > HINT_NAME_MAX || strchr(name, ','))
+			return field_error(&element, "name", "is not the name of a zone or node");
+		length += (size_t)snprintf(joined + length, sizeof(joined) - length, "%s,", name);
+	}
+	if (length == 1)
+		return 0;
+	*names = strdup(joined);
+	return *names ? 0 : out_of_memory(hints);
+}
+
+static int hints(const struct field *f, struct slice_endpoint *ep)
+{
+	struct field object;
+
+	return field_object(f, "hints", &object) ?: hint_names(&object, "forNodes", &ep->for_nodes) ?:
+	       hint_names(&object, "forZones", &ep->for_zones);
+}
+
 /* `family`: of all endpoints. */
 struct slice {
 	struct slice_object *object;
@@ -81,7 +116,7 @@ static int endpoint(const struct field *f, void *arg)
 	struct slice_endpoint *ep = &s->object->endpoints[s->object->endpoint_count];
 
 	s->object->endpoint_count++;
-	return addresses(f, s->family, ep) ?: conditions(f, ep) ?: node_name_read(f, &ep->node);
+	return addresses(f, s->family, ep) ?: conditions(f, ep) ?: node_name_read(f, &ep->node) ?: hints(f, ep);
 }
 
 static int endpoints(const struct field *document, struct slice_object *slice)

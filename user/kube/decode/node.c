@@ -8,6 +8,8 @@
 #include "array.h"
 #include "kinds.h"
 
+#define LABEL_ZONE "topology.kubernetes.io/zone"
+
 /* --- pod CIDRs --- */
 
 /*
@@ -118,11 +120,15 @@ static void node_created(const struct metadata *m, struct node_object *node)
 int node_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
 	struct node_object *node = o->node;
-	int ret = metadata_check(document, m, NULL) ?: node_spec(document, node) ?: node_status(document, node) ?: node_agent(m, node);
+	struct labels labels = { 0 };
+	int ret = metadata_check(document, m, &labels) ?: node_spec(document, node) ?: node_status(document, node) ?: node_agent(m, node);
 
-	if (ret < 0)
-		return ret;
-	node_created(m, node);
-	node->name = strdup(m->name);
-	return node->name ? 0 : out_of_memory(document);
+	if (ret == 0) {
+		node_created(m, node);
+		node->zone = strdup(labels_get(&labels, LABEL_ZONE) ?: "");
+		node->name = strdup(m->name);
+		ret = node->name && node->zone ? 0 : out_of_memory(document);
+	}
+	labels_free(&labels);
+	return ret;
 }

@@ -77,7 +77,9 @@ MESSAGE(policy, OBJECT(1, "metadata", object_meta), OBJECT(2, "spec", policy_spe
 /* --- k8s.io/api/discovery/v1 --- */
 
 MESSAGE(conditions, BOOL(1, "ready"), BOOL(2, "serving"), BOOL(3, "terminating"));
-MESSAGE(endpoint, STRINGS(1, "addresses"), OBJECT(2, "conditions", conditions), STRING(6, "nodeName"));
+MESSAGE(hint, STRING(1, "name"));
+MESSAGE(hints, OBJECTS(1, "forZones", hint), OBJECTS(2, "forNodes", hint));
+MESSAGE(endpoint, STRINGS(1, "addresses"), OBJECT(2, "conditions", conditions), STRING(6, "nodeName"), OBJECT(8, "hints", hints));
 MESSAGE(endpoint_port, STRING(1, "name"), STRING(2, "protocol"), NUMBER(3, "port"));
 MESSAGE(slice, OBJECT(1, "metadata", object_meta), OBJECTS(2, "endpoints", endpoint), OBJECTS(3, "ports", endpoint_port),
 	STRING(4, "addressType"));

@@ -219,7 +219,7 @@ static __always_inline enum wr_reason service_choose(struct addresses *at, struc
 	enum wr_reason reason = WR_REASON_NO_BACKEND;
 
 	f->nat.chosen = true;
-	if (f->nat.affinity && (!f->nat.found || (f->flags & (BEGINS | ASSOCIATES)))) {
+	if (f->nat.affinity && (!f->nat.usable || (f->flags & (BEGINS | ASSOCIATES)))) {
 		f->nat.remembers = true;
 		if (service_affine(at, f) && !service_backend_check(at, f))
 			return WR_REASON_NONE;

@@ -174,6 +174,10 @@ const struct scenario scenarios_service[] = {
 		SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41001, .dport = 80)), DO(affine_with_b, X(60), Y(IPPROTO_UDP)),
 		SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41002, .dport = 80)), SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41003, .dport = 80)),
 		SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41004, .dport = 80)), SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41005, .dport = 80)) } },
+	{ "... and so do those of a flow that has expired", .steps = {
+		DO(affine_without_b, X(60), Y(IPPROTO_UDP)), SENDS(A, TO_NODE, REQUEST), DO(affine_b_only, X(60), Y(IPPROTO_UDP)),
+		DO(forget_affinity), SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 41001, .dport = 80)), DO(pass_seconds, X(40)),
+		DO(affine_with_b, X(60), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, REQUEST) } },
 	{ "a client that is denied remembers nothing", .a = OPEN, .b = CLOSED, .steps = {
 		DO(affine_b_only, X(60), Y(IPPROTO_TCP)), NEW(INGRESS_DENIED, 41000), DO(remembered_are, X(0)), DO(set_class, X(DEVICE_B), Y(OPEN)),
 		NEW(TO_ENDPOINT, 41001), DO(remembered_are, X(1)), NEW(TO_ENDPOINT, 41002), DO(remembered_are, X(1)) } },

@@ -3,6 +3,8 @@
 #ifndef WARREN_APPLY_NODE_H
 #define WARREN_APPLY_NODE_H
 
+#include <sys/random.h>
+
 #include "../policy/check.h"
 #include "fake_tables.h"
 #include "rig.h"

@@ -282,7 +282,7 @@ static bool has_hints(const struct slice_object *object)
 /* Selects the endpoints that hints name this node or its zone for. -ENOMEM: as before. */
 static int slice_fill_hinted(const struct balancer *b, struct slice *slice, const struct slice_object *object, int kind)
 {
-	const char *wanted = b->hint[kind];
+	const char *mine = b->hint[kind];
 	struct ip *found = NULL;
 	size_t room = 0, count = 0;
 	bool unhinted = false;
@@ -294,7 +294,7 @@ static int slice_fill_hinted(const struct balancer *b, struct slice *slice, cons
 		if (!ep->ready)
 			continue;
 		unhinted |= !hints;
-		if (hints && wanted && strstr(hints, wanted) && array_push(found, room, count, ep->address) < 0) {
+		if (hints && mine && strstr(hints, mine) && array_push(found, room, count, ep->address) < 0) {
 			free(found);
 			return -ENOMEM;
 		}

@@ -36,7 +36,7 @@ static __always_inline __u32 ct_find_in_windows(const union ct_key *key, const s
 		if ((n & 1) && !ends->two)
 			continue;
 		found = ct_set_read(key, set, tag, ct, v6);
-		if (found && !(ct->flags & CT_DENIED))
+		if (found == CT_BUSY || (found && !(ct->flags & CT_DENIED)))
 			return found;
 		if (found)
 			denied = set + 1;
@@ -62,11 +62,8 @@ static __always_inline __u32 ct_find(const union ct_key *key, const struct ct_en
 	return CT_IN_TABLE;
 }
 
-/*
- * Looks up ct_query()->key. Copies the entry to ct_query()->ct; returns its location and stores it in
- * ct_query()->where.
- */
-OUT_OF_LINE __u32 ct_lookup(void)
+/* Sets ct_query()->where: CT_BUSY if a writer was active in one of the sets. */
+OUT_OF_LINE __u32 ct_lookup_once(void)
 {
 	struct ct_query *q = ct_query();
 
@@ -74,6 +71,29 @@ OUT_OF_LINE __u32 ct_lookup(void)
 		return CT_NOWHERE;
 	q->where = IN_FAMILY(q->v6, ct_find, &q->key, &q->ends, &q->ct);
 	return q->where;
+}
+
+#define CT_READ_TRIES 16
+
+/*
+ * Looks up ct_query()->key. Copies the entry to ct_query()->ct; returns its location and stores it in
+ * ct_query()->where.
+ */
+static __always_inline __u32 ct_lookup(void)
+{
+	struct ct_query *q;
+
+#pragma clang loop unroll(disable)
+	for (int tries = 0; tries < CT_READ_TRIES; tries++) {
+		const __u32 where = ct_lookup_once();
+
+		if (where != CT_BUSY)
+			return where;
+	}
+	q = ct_query();
+	if (q)
+		q->where = CT_NOWHERE;
+	return CT_NOWHERE;
 }
 
 /* --- change ------------------------------------------------------------------------------------------------------ */

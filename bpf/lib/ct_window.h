@@ -82,7 +82,8 @@ static __always_inline __u64 ct_hash(const union ct_key *key, const bool v6)
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-#define CT_READ_TRIES 16
+/* Instead of a slot: a writer was active. */
+#define CT_BUSY (~0u - 1)
 
 static __always_inline __u64 ct_copy(struct wr_ct *to, const struct wr_ct *from)
 {
@@ -98,54 +99,60 @@ static __always_inline __u64 ct_copy(struct wr_ct *to, const struct wr_ct *from)
 }
 _Static_assert(sizeof(struct wr_ct) % 8 == 0, "ct_copy()");
 
-/* Copies a consistent state of the entry with that key; returns its slot + 1, or 0 if the set does not have it. */
+/*
+ * Copies a consistent state of the entry with that key; returns its slot + 1, 0 if the set does not have it, or CT_BUSY.
+ */
 static __always_inline __u32 ct_set_read(const union ct_key *key, __u32 set, __u32 tag, struct wr_ct *copy,
 					 const bool v6)
 {
+	__u32 before, found = 0;
 	struct ct_slot head, s;
-	__u32 before, found;
 	__u64 read;
 
+	if (!ct_slot(&head, set, v6))
+		return 0;
+	read = before = *(volatile __u32 *)head.sequence;
 #pragma clang loop unroll(disable)
-	for (int tries = 0; tries < CT_READ_TRIES; tries++) {
-		if (!ct_slot(&head, set, v6))
+	for (__u32 way = 0; way < WR_CT_WAYS; way++) {
+		if (!ct_slot(&s, set + way + after(before), v6))
 			return 0;
-		before = *(volatile __u32 *)head.sequence;
-		found = 0;
-		read = before;
-#pragma clang loop unroll(disable)
-		for (__u32 way = 0; way < WR_CT_WAYS; way++) {
-			if (!ct_slot(&s, set + way + after(before), v6))
-				return 0;
-			if (*(volatile __u32 *)s.tag != tag || ct_key_difference(s.key, key, v6))
-				continue;
-			read |= ct_copy(copy, s.ct);
-			found = set + way + 1;
-			break;
-		}
-		if (!ct_slot(&head, set + after(read), v6))
-			return 0;
-		if (!(before & 1) && *(volatile __u32 *)head.sequence == before)
-			return found;
+		if (*(volatile __u32 *)s.tag != tag || ct_key_difference(s.key, key, v6))
+			continue;
+		read |= ct_copy(copy, s.ct);
+		found = set + way + 1;
+		break;
 	}
-	return 0;
+	if (!ct_slot(&head, set + after(read), v6))
+		return 0;
+	return !(before & 1) && *(volatile __u32 *)head.sequence == before ? found : CT_BUSY;
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
 #define CT_LOCK_TRIES 128
 
-/* The holder writes a few words and at most one element of ct, so the wait is short; it is also bounded. */
-static __always_inline bool ct_lock(__u32 *sequence)
+/*
+ * The tries after the first one. The verifier goes through all of them: inline, that would be most of what it does for
+ * a program.
+ */
+OUT_OF_LINE int ct_lock_again(__u32 *sequence)
 {
+	if (!sequence)
+		return false;
 #pragma clang loop unroll(disable)
-	for (int tries = 0; tries < CT_LOCK_TRIES; tries++) {
+	for (int tries = 1; tries < CT_LOCK_TRIES; tries++) {
 		const __u32 was = *(volatile __u32 *)sequence;
 
 		if (sequence_lock(sequence, was))
 			return true;
 	}
 	return false;
+}
+
+/* The holder writes a few words and at most one element of ct, so the wait is short; it is also bounded. */
+static __always_inline bool ct_lock(__u32 *sequence)
+{
+	return sequence_lock(sequence, *(volatile __u32 *)sequence) || ct_lock_again(sequence);
 }
 
 static __always_inline void ct_unlock(__u32 *sequence)

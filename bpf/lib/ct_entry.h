@@ -19,7 +19,8 @@
 
 /*
  * Looks in the windows of `own` and of its peer, in each first among the flows that the endpoint initiated. A denied
- * flow is returned only if there is no other one: if two packets cross, each end may have initiated a flow.
+ * flow is returned only if there is no other one: if two packets cross, each end may have initiated a flow. CT_BUSY
+ * ends the search, which is repeated as a whole: the entry may be in that set.
  */
 static __always_inline __u32 ct_find_in_windows(const union ct_key *key, const struct ct_ends *ends, struct wr_ct *ct,
 						const bool v6)
@@ -45,7 +46,8 @@ static __always_inline __u32 ct_find_in_windows(const union ct_key *key, const s
 }
 
 /*
- * Copies the entry to *ct and returns its location. The key must be on the stack or in a map: 6.1 accepts no other key.
+ * Copies the entry to *ct and returns its location, or CT_BUSY. The key must be on the stack or in a map: 6.1 accepts
+ * no other key.
  */
 static __always_inline __u32 ct_find(const union ct_key *key, const struct ct_ends *ends, struct wr_ct *ct,
 				     const bool v6)

@@ -82,7 +82,7 @@ static __always_inline __u64 ct_hash(const union ct_key *key, const bool v6)
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-/* Instead of a slot: a writer was active. */
+/* Instead of a slot: a writer was active, and what was copied may be inconsistent. */
 #define CT_BUSY (~0u - 1)
 
 static __always_inline __u64 ct_copy(struct wr_ct *to, const struct wr_ct *from)

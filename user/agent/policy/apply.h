@@ -21,7 +21,9 @@
  * (old, new): classes with leaving endpoints gain copies of their entries for the old peer class, classes with entering
  * endpoints copies of those for the new one. A new identity that replaces another one of an endpoint starts in the
  * transitional class of that identity's peer class and its own. (If it replaces several identities with different peer
- * classes, there is no such class: some of their flows may be refused meanwhile.)
+ * classes, there is no such class: some of their flows may be refused meanwhile.) If the transitional entries do not
+ * fit, there are none: flows of the identities that move are denied until `settle`, after which all endpoints get
+ * another revision.
  *
  * If a class does not fit, its endpoints keep their old entries, provided that these isolate as many directions: the
  * class is not edited, or the endpoints stay in their old class. Otherwise the isolated directions are denied. Both are

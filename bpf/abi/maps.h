@@ -19,6 +19,7 @@
 #include "abi/node.h"
 #include "abi/policy.h"
 #include "abi/service.h"
+#include "abi/socket.h"
 #include "abi/trace.h"
 #include "abi/xdp.h"
 
@@ -67,7 +68,7 @@
 	X(service_lists, HASH, struct wr_list_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, index -> backend") \
 	X(service_members, HASH, struct wr_member_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, backend -> index") \
 	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the newest list and backend: numbers are not reused") \
-	X(affinity, HASH, __u32, struct wr_affinities, WR_ENDPOINT_SLOTS, BPF_F_NO_PREALLOC, "endpoint -> backends that it was given by services with affinity") \
+	X(affinity, HASH, __u32, struct wr_affinities, WR_ENDPOINT_SLOTS + 1, BPF_F_NO_PREALLOC, "endpoint, or the host -> backends that services with affinity gave it") \
 	X(fragments, HASH, __u32, struct wr_fragments, WR_FRAGMENT_WINDOWS, BPF_F_NO_PREALLOC, "endpoint or node, direction -> fragmented datagrams") \
 	X(event_state, ARRAY, __u32, struct wr_event_state, 1, 0, "deadline of the listener for events")      \
 	X(event_rate, SLOTS, __u32, struct wr_event_rate, WR_EVENT_SOURCES, BPF_F_MMAPABLE, "device x direction -> token bucket of its events") \
@@ -85,5 +86,8 @@
 
 /* Ring buffers have neither keys nor values: X(name, bytes, text). */
 #define WARREN_RINGS(X) X(events, 1048576, "drops and verdicts, as they happen")
+
+/* Values that the kernel keeps with a socket, and frees with it: X(name, value type, text). */
+#define WARREN_SOCKET_MAPS(X) X(sockets, struct wr_socket, "the host's socket -> services that it uses, and their backends")
 
 #endif

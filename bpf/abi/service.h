@@ -19,6 +19,7 @@
 #include <linux/types.h>
 
 #include "abi/addr.h"
+#include "abi/endpoint.h"
 
 /* Keys of `services4` and `services6`. */
 struct wr_service4_key {
@@ -77,7 +78,7 @@ _Static_assert(sizeof(struct wr_backend6) == 20, "wr_backend6");
 /* The backend that a client was given by a service. */
 struct wr_affinity {
 	__u32 sequence;		 /* odd: being written */
-	__u32 client;		 /* ifindex of the endpoint; 0: empty */
+	__u32 client;		 /* ifindex of the endpoint, or WR_AFFINITY_HOST; 0: empty */
 	struct wr_addr6 service; /* IPv4: the first word, the others 0 */
 	__be16 port;
 	__u8 l4_proto;
@@ -88,9 +89,11 @@ struct wr_affinity {
 _Static_assert(sizeof(struct wr_affinity) == 36, "wr_affinity");
 
 /*
- * Value of `affinity`; key: slot of the client's endpoint. In each set the next service replaces the oldest one. The map
- * has room for every endpoint, so no element is ever removed; a slot of a former endpoint has another client.
+ * Value of `affinity`; key: slot of the client's endpoint, or WR_AFFINITY_HOST. In each set the next service replaces
+ * the oldest one. The map has room for every endpoint, so no element is ever removed; a slot of a former endpoint has
+ * another client.
  */
+#define WR_AFFINITY_HOST WR_ENDPOINT_SLOTS /* the client is the host itself (abi/socket.h) */
 #define WR_AFFINITY_SET_BITS 3
 #define WR_AFFINITY_SETS (1 << WR_AFFINITY_SET_BITS)
 #define WR_AFFINITY_WAYS 8

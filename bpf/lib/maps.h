@@ -56,6 +56,16 @@ WARREN_GROWING_MAPS(X)
 WARREN_RINGS(X)
 #undef X
 
+#define X(name_, value_type, text)                                                                                     \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_SK_STORAGE);                                                                 \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
+		__type(key, __u32);                                                                                    \
+		__type(value, value_type);                                                                             \
+	} name_ SEC(".maps") __weak;
+WARREN_SOCKET_MAPS(X)
+#undef X
+
 /*
  * Scratch memory of a program, for which its stack has no room; `get` returns it. Per-CPU: tc, XDP and timer programs
  * run with softirqs disabled, so none of them interrupts another one.

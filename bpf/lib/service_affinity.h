@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Session affinity: a client's new flows through a service go to the backend of its last one, until that was as long ago
- * as the service says. Each endpoint remembers its own services, so no client makes another one's be forgotten.
+ * as the service says. Each endpoint, and the host, remembers its own services, so no client makes another one's be
+ * forgotten.
  *
  * A remembered backend is found by its whole key. Its slot is written under a sequence (lib/sequence.h); a program that
  * cannot lock it writes nothing.
@@ -9,12 +10,14 @@
 #ifndef WARREN_LIB_SERVICE_AFFINITY_H
 #define WARREN_LIB_SERVICE_AFFINITY_H
 
-#include "lib/conntrack.h"
-#include "lib/endpoint.h"
-#include "lib/flow.h"
+#include "abi/service.h"
+#include "lib/addr.h"
+#include "lib/ct_clock.h"
+#include "lib/maps.h"
+#include "lib/packet.h"
 #include "lib/sequence.h"
 
-/* A slot as it is to be, for which a stack has no room. */
+/* A key, for which a packet's stack has no room. */
 SCRATCH(affinity_memory, struct wr_affinity, affinity_memory_get)
 
 /* Zeros to create an element from. */
@@ -25,17 +28,17 @@ struct {
 	__type(value, struct wr_affinities);
 } affinity_none SEC(".maps") __weak;
 
-/* The key of the flow's service. */
-static __always_inline void affinity_key(struct wr_affinity *key, const struct flow *f)
+static __always_inline void affinity_key_set(struct wr_affinity *key, __u32 client, const union addr *service,
+					     __be16 port, __u8 l4_proto, bool v6)
 {
-	const __be32 *w = f->nat.service.a6.v6;
+	const __be32 *w = service->a6.v6;
 
-	key->client = f->nat.client;
+	key->client = client;
 	for (int n = 0; n < 4; n++)
-		key->service.v6[n] = n && !f->v6 ? 0 : w[n];
-	key->port = f->nat.service_port;
-	key->l4_proto = f->l4_proto;
-	key->v6 = f->v6;
+		key->service.v6[n] = n && !v6 ? 0 : w[n];
+	key->port = port;
+	key->l4_proto = l4_proto;
+	key->v6 = v6;
 }
 
 static __always_inline __u32 affinity_set(const struct wr_affinity *key)
@@ -79,18 +82,16 @@ static __always_inline struct wr_affinity *affinity_find(struct wr_affinities *a
 	return NULL;
 }
 
-/* The backend that the client was given last by the flow's service; 0: none, or too long ago. */
-OUT_OF_LINE __u32 affinity_lookup(const struct flow *f)
+/* The backend that the client in that slot was given last by the service; 0: none, or more than `seconds` ago. */
+OUT_OF_LINE __u32 affinity_lookup(const struct wr_affinity *key, __u32 slot, __u32 seconds)
 {
-	struct wr_affinity *key = affinity_memory_get();
 	const volatile struct wr_affinity *v;
-	__u32 slot, seen, backend, used;
+	__u32 seen, backend, used;
 	struct wr_affinities *all;
 	struct wr_affinity *at;
 
-	if (!f || !key || !endpoint_find(f->nat.client, &slot))
+	if (!key)
 		return 0;
-	affinity_key(key, f);
 	all = bpf_map_lookup_elem(&affinity, &slot);
 	at = all ? affinity_find(all, affinity_set(key), key) : NULL;
 	if (!at)
@@ -101,22 +102,20 @@ OUT_OF_LINE __u32 affinity_lookup(const struct flow *f)
 	used = v->used;
 	if (affinity_differs(v, key) || (seen & 1) || sequence_read(&at->sequence, backend | used) != seen)
 		return 0;
-	return ct_now() - used > WR_CT_SECONDS(f->nat.affinity) ? 0 : backend;
+	return ct_now() - used > WR_CT_SECONDS(seconds) ? 0 : backend;
 }
 
-/* Remembers the flow's backend. If it is remembered already, only the time is written, and not more than once a second. */
-OUT_OF_LINE int affinity_record(const struct flow *f)
+/* Remembers the backend, whose time is written at most once a second. *key becomes what is written. */
+OUT_OF_LINE int affinity_record(struct wr_affinity *key, __u32 slot, __u32 backend)
 {
-	struct wr_affinity *key = affinity_memory_get();
 	struct wr_affinities *all;
 	struct wr_affinity *at;
 	const __u32 zero = 0;
-	__u32 slot, set, seen;
+	__u32 set, seen;
 
-	if (!f || !key || !endpoint_find(f->nat.client, &slot))
+	if (!key)
 		return 0;
-	affinity_key(key, f);
-	key->backend = f->nat.backend_id;
+	key->backend = backend;
 	key->used = ct_now();
 	all = bpf_map_lookup_elem(&affinity, &slot);
 	if (!all) {

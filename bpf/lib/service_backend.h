@@ -3,42 +3,20 @@
 #ifndef WARREN_LIB_SERVICE_BACKEND_H
 #define WARREN_LIB_SERVICE_BACKEND_H
 
-#include "abi/service.h"
+#include "lib/endpoint.h"
 #include "lib/service_affinity.h"
 #include "lib/service_entries.h"
-
-/* Backends to try until one has no conflicting flow with the client. */
-#define SERVICE_TRIES 8
+#include "lib/service_maps.h"
 
 /* --- the service -------------------------------------------------------------------------------------------------- */
 
-static __always_inline const struct wr_service *service_find(const struct flow *f)
-{
-	if (f->v6) {
-		struct wr_service6_key key = { .addr = f->nat.service.a6,
-					       .port = f->nat.service_port,
-					       .l4_proto = f->l4_proto };
-
-		return bpf_map_lookup_elem(&services6, &key);
-	} else {
-		struct wr_service4_key key = { .addr = f->nat.service.a4,
-					       .port = f->nat.service_port,
-					       .l4_proto = f->l4_proto };
-
-		return bpf_map_lookup_elem(&services4, &key);
-	}
-}
-
-/* The lookup is repeated: it may have missed an element that was being replaced. */
 OUT_OF_LINE int service_list(struct flow *f)
 {
 	const struct wr_service *service;
 
 	if (!f)
 		return false;
-	service = service_find(f);
-	if (!service)
-		service = service_find(f);
+	service = service_find(&f->nat.service, f->nat.service_port, f->l4_proto, f->v6);
 	if (!service)
 		return false;
 	f->nat.list = service->list;
@@ -51,48 +29,24 @@ OUT_OF_LINE int service_list(struct flow *f)
 static __always_inline bool service_backend_get(struct addresses *at, struct flow *f, __u32 id)
 {
 	f->nat.backend_id = id;
-	if (f->v6) {
-		const struct wr_backend6 *b = bpf_map_lookup_elem(&backends6, &id);
-
-		if (!b)
-			return false;
-		at->daddr.a6 = b->addr;
-		f->dport = b->port;
-	} else {
-		const struct wr_backend4 *b = bpf_map_lookup_elem(&backends4, &id);
-
-		if (!b)
-			return false;
-		at->daddr.a4 = b->addr;
-		f->dport = b->port;
-	}
-	return true;
+	return backend_get(id, f->v6, &at->daddr, &f->dport);
 }
 
 /* Sets the list's backend with this index; false if it does not exist (any more). */
 OUT_OF_LINE int service_backend_at(struct addresses *at, struct flow *f, __u32 index)
 {
-	struct wr_list_key key;
-	const __u32 *id;
+	__u32 id;
 
 	if (!at || !f)
 		return false;
-	key.list = f->nat.list;
-	key.index = index;
-	id = bpf_map_lookup_elem(&service_lists, &key);
-	return id && service_backend_get(at, f, *id);
+	id = list_backend(f->nat.list, index);
+	return id && service_backend_get(at, f, id);
 }
 
-/* Whether the flow's backend is in the list: one lookup, whatever the list's length. */
+/* Whether the flow's backend is in the list. */
 OUT_OF_LINE int service_has_backend(const struct flow *f)
 {
-	struct wr_member_key key;
-
-	if (!f)
-		return false;
-	key.list = f->nat.list;
-	key.backend = f->nat.backend_id;
-	return key.backend && bpf_map_lookup_elem(&service_members, &key);
+	return f && list_has_backend(f->nat.list, f->nat.backend_id);
 }
 
 /* --- the flow's backend ------------------------------------------------------------------------------------------- */
@@ -197,14 +151,37 @@ static __always_inline enum wr_reason service_backend_check(struct addresses *at
 	return clashes ? WR_REASON_SERVICE_CLASH : WR_REASON_NONE;
 }
 
+/* The key of the flow's service, in scratch memory, and the client's slot; NULL: the client is no endpoint any more. */
+static __always_inline struct wr_affinity *affinity_key(const struct flow *f, __u32 *slot)
+{
+	struct wr_affinity *key = affinity_memory_get();
+
+	if (!key || !endpoint_find(f->nat.client, slot))
+		return NULL;
+	affinity_key_set(key, f->nat.client, &f->nat.service, f->nat.service_port, f->l4_proto, f->v6);
+	return key;
+}
+
+/* The client's next flow through the service gets the same backend. */
+OUT_OF_LINE int service_remember(const struct flow *f)
+{
+	struct wr_affinity *key;
+	__u32 slot;
+
+	key = f ? affinity_key(f, &slot) : NULL;
+	return key ? affinity_record(key, slot, f->nat.backend_id) : 0;
+}
+
 /* Sets the backend that the client was given last, if that is still in the list. */
 OUT_OF_LINE int service_affine(struct addresses *at, struct flow *f)
 {
-	__u32 id;
+	struct wr_affinity *key;
+	__u32 id, slot;
 
 	if (!at || !f || !f->nat.count)
 		return false;
-	id = affinity_lookup(f);
+	key = affinity_key(f, &slot);
+	id = key ? affinity_lookup(key, slot, f->nat.affinity) : 0;
 	f->nat.found = f->nat.found && f->nat.backend_id == id;
 	f->nat.backend_id = id;
 	return service_has_backend(f) && service_backend_get(at, f, id);
@@ -230,7 +207,7 @@ static __always_inline enum wr_reason service_choose(struct addresses *at, struc
 	f->nat.found = false;
 #pragma clang loop unroll(disable)
 	for (int n = 0; n < SERVICE_TRIES && f->nat.count; n++) {
-		if (service_backend_at(at, f, (__u64)bpf_get_prandom_u32() * f->nat.count >> 32)) {
+		if (service_backend_at(at, f, list_random(f->nat.count))) {
 			reason = service_backend_check(at, f);
 			if (!reason)
 				return WR_REASON_NONE;

@@ -121,8 +121,11 @@ def same_node(args, failures):
 
 
 def service_rows(args, pods, failures):
-    rows, failed = services.measure(args, "service", pods, pods.agent)
-    failures += failed
+    rows = []
+    for prefix, client in (("service", None), ("service-host", pods.host)):
+        more, failed = services.measure(args, prefix, pods, pods.agent, client)
+        rows += more
+        failures += failed
     return rows
 
 

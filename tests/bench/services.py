@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A pod by a service's address against the same pod by its own, in the same rounds: on one node, and on two."""
+"""A pod by a service's address against the same pod by its own, in the same rounds: from a pod of its node, of another
+node, and from its node itself.
+"""
 
 import time
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ MODES = (
 
 @dataclass(eq=False)
 class Way:
-    """From the first pod of a path to the second one."""
+    """From the first of two namespaces to the second one, which is a pod's."""
 
     name: str
     pods: list
@@ -35,11 +37,12 @@ def objects(backend):
         yield endpoint_slice(f"bench-{family}", "bench", [backend[family]], port(TARGET))
 
 
-def measure(args, prefix, path, agent):
-    """The rows, and what failed. `agent` is that of the client's node."""
+def measure(args, prefix, path, agent, client=None):
+    """The rows, and what failed. `agent` is that of the client's node; `client`: not the path's first pod."""
     say(f"services, {prefix}")
     agent.write("services.json", *objects(path.target))
-    ways = [Way("pod", path.pods, path.target), Way("service", path.pods, VIP, TARGET)]
+    ends = [client or path.pods[0], path.pods[1]]
+    ways = [Way("pod", ends, path.target), Way("service", ends, VIP, TARGET)]
     for family in FAMILIES:
         wait(args, ways[1], family)
     rounds = Datapath(args.build, ways, args.seconds, Suite(prefix, "pod", MODES))

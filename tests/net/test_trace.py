@@ -72,6 +72,7 @@ def maps(cluster):
     """All that the programs can write to, as text: {map: entries}. (For counters there is Node.metrics().)"""
     names = {m["name"] for m in cluster.node.warren_json("map", "list")} - {"events", "metrics", "ct_gc", "trace"}
     names -= {"event_state", "event_rate"}  # the monitor of the test is a listener
+    names -= {"sockets"}  # kept with sockets: no program of a packet has it
     return {name: cluster.node.warren("map", "dump", name, "--raw", "--json").stdout for name in sorted(names)}
 
 

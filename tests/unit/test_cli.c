@@ -344,7 +344,7 @@ static const struct {
 	{ "warren map dump addr4 ''", "" },
 	{ "warren map get fr", "fragments" },
 	{ "warren node init --m", "--max-endpoints --mark-shift" },
-	{ "warren node init --max-endpoints 5 --", "--max-endpoints --mark-shift --ct-entries --reload --json --help" },
+	{ "warren node init --max-endpoints 5 --", "--max-endpoints --mark-shift --ct-entries --cgroup --reload --json --help" },
 	{ "warren --json node d", "down" },
 	{ "warren monitor --reason spoofed", "spoofed_mac spoofed_source spoofed_outside" },
 	{ "warren monitor --reason to_e", "to_endpoint" },

@@ -122,7 +122,7 @@ static uint64_t digest_all(void)
 	struct err err = { 0 };
 
 	for (d.map = dp_maps; d.map->name; d.map++) {
-		if (d.map->kind != DP_MAP_RING && strcmp(d.map->name, "trace") != 0)
+		if (dp_map_is_listable(d.map) && strcmp(d.map->name, "trace") != 0)
 			assert_ok(dp_map_each(d.map->name, digest_element, &d, &err));
 	}
 	return d.sum;

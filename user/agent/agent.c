@@ -171,10 +171,16 @@ static int open_node(struct agent *agent, struct err *err)
 
 	node.ct_entries = (uint32_t)agent->options->ct_entries;
 	node.agent = true;
+	node.cgroup = agent->options->cgroup;
 	ret = node_init(&node, &report, err);
 	if (ret == 0 && report.upgraded_from)
 		log_info("the node was upgraded from ABI version %u to %d; conntrack had no room for %zu flows",
 			 report.upgraded_from, WR_ABI_VERSION, report.lost_flows);
+	if (ret == 0 && report.sockets_err.num)
+		log_err(LOG_WARN, &report.sockets_err);
+	else if (ret == 0 && !report.sockets)
+		log_info("services are not for this host's own processes: %s",
+			 node.cgroup ? "option --cgroup" : "no cgroup v2 is mounted at /sys/fs/cgroup");
 	if (ret == 0)
 		log_conntrack(&node, &report);
 	if (ret == 0)

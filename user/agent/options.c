@@ -168,6 +168,9 @@ static const struct setting settings[] = {
 	  "maximum number of established flows of each family, or auto (default): by the machine's\n"
 	  "memory, or as loaded; to change a loaded size, run `warren node down` first",
 	  .min = NODE_CT_ENTRIES_MIN, .max = NODE_CT_ENTRIES_MAX },
+	{ "cgroup", "DIR", TEXT, FIELD(cgroup, char *),
+	  "services for the host's own processes: the root of their cgroups (v2), or off\n"
+	  "(default: as attached, else /sys/fs/cgroup)" },
 	{ "host", "DIR", TEXT, FIELD(host, char *),
 	  "prepare, install, uninstall: the host's root directory; to find the API server of its\n"
 	  "kubelet, and the directories of its container runtime",

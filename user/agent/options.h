@@ -41,6 +41,7 @@ struct options {
 	enum log_level log_level;
 	size_t max_policy_entries; /* 0: the map's maximum */
 	size_t ct_entries;	   /* 0: auto */
+	const char *cgroup;	   /* as in sockets_attach() */
 	struct cluster_options cluster;
 	/* in lower case: the default of the node's name, without option and NODE_NAME */
 	char host_name[HOST_NAME_MAX + 1];

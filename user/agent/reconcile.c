@@ -6,6 +6,7 @@
 #include "agent.h"
 #include "clock.h"
 #include "notify.h"
+#include "sockets.h"
 
 #define RETRY_MS 100
 #define RETRY_MS_MAX 5000
@@ -309,11 +310,29 @@ static void on_services_more(uv_timer_t *timer)
 {
 }
 
+/* UDP sockets of the host that are connected to backends which services have lost. */
+static void end_sockets(struct agent *agent)
+{
+	struct err err = { 0 };
+	size_t ended;
+
+	agent->reconcile.stale_sockets |= dp_services_udp_changed(agent->services);
+	if (!agent->reconcile.stale_sockets)
+		return;
+	if (dp_sockets_end_stale(&ended, &err) < 0)
+		log_err(LOG_WARN, &err);
+	else
+		agent->reconcile.stale_sockets = false;
+	if (ended)
+		log_info("%zu UDP sockets of this host were ended: their service has lost the backend", ended);
+}
+
 static void reconcile_services(struct agent *agent)
 {
 	struct err err = { 0 };
 	int ret = balancer_run(agent->balancer, &err);
 
+	end_sockets(agent);
 	if (ret == 0 && balancer_pending(agent->balancer)) {
 		timer_set(&agent->reconcile.services_more, 0);
 		return;

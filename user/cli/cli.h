@@ -50,7 +50,7 @@ struct cli_options {
 	int64_t endpoint, count, timeout;
 	int64_t family, sport;
 	int64_t interval;
-	const char *reason, *flags, *from_node, *identity, *namespace, *output;
+	const char *reason, *flags, *from_node, *identity, *namespace, *output, *cgroup;
 };
 
 enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_AUTO, OPTION_FAMILY, OPTION_TEXT }; /* AUTO: a number, or "auto": 0 */
@@ -142,7 +142,7 @@ command_fn cmd_endpoint_list, cmd_endpoint_get;
 command_fn cmd_identity_list, cmd_identity_get;
 command_fn cmd_ipcache_list, cmd_ipcache_get;
 command_fn cmd_policy_list, cmd_policy_get, cmd_policy_why;
-command_fn cmd_service_list, cmd_service_get;
+command_fn cmd_service_list, cmd_service_get, cmd_service_sockets;
 command_fn cmd_ct_list, cmd_ct_get, cmd_ct_flush, cmd_ct_stats;
 command_fn cmd_map_list, cmd_map_dump, cmd_map_get;
 command_fn cmd_deny_add, cmd_deny_del, cmd_deny_list, cmd_deny_flush;

@@ -34,6 +34,9 @@ const struct command warren_commands[] = {
 		NUMBER_AS("ct-entries", "N", OPTION_AUTO, ct_entries, NODE_CT_ENTRIES_MIN, NODE_CT_ENTRIES_MAX, COMPLETE_NOTHING,
 		     "maximum number of established flows per family, or auto (default): by the size of memory"
 		     " (only while nothing is loaded)"),
+		TEXT("cgroup", "DIR", cgroup, COMPLETE_NOTHING,
+		     "services for the host's own processes: the root of their cgroups (v2), or off (default: as attached,"
+		     " else /sys/fs/cgroup)"),
 		FLAG("reload", reload, "load the programs again, even if they are of this release"),
 	  } },
 	{ "node show", cmd_node_show, "Show what is loaded, and its settings" },
@@ -66,6 +69,7 @@ const struct command warren_commands[] = {
 	  .options = { TEXT("namespace", "NAME", namespace, COMPLETE_NOTHING, "only of this namespace") } },
 	{ "service get", cmd_service_get, "Show the frontends and backends of a Service",
 	  .args = { { "NAMESPACE/NAME|ADDRESS[:PORT]", false, COMPLETE_SERVICE } } },
+	{ "service sockets", cmd_service_sockets, "List the host's own sockets that use Services, and their backends" },
 	{ "trace", cmd_trace, "Run a synthetic packet through the programs, without side effects, and show each step",
 	  .args = FLOW,
 	  .options = {

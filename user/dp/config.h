@@ -14,8 +14,9 @@ struct node_options {
 	uint32_t ct_entries;    /* room of ct4, and of ct6; 0: auto: as loaded, else by memory (ct_size.h) */
 	bool reload;            /* load the programs even if this build's are loaded already */
 	bool agent;             /* the caller is the node's agent, and holds LOCK_AGENT */
+	const char *cgroup;     /* as in sockets_attach() */
 };
-#define NODE_OPTIONS_DEFAULT { 0, -1, 0, false, false }
+#define NODE_OPTIONS_DEFAULT { 0, -1, 0, false, false, NULL }
 #define NODE_MARK_SHIFT 24
 #define NODE_CT_ENTRIES_MIN 1024
 #define NODE_CT_ENTRIES_MAX (1 << 24)

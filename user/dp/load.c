@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -306,9 +307,13 @@ static int start_ct_gc(int prog, struct err *err)
 }
 
 /* from_pod comes last: readers take the node for loaded once it is pinned. */
-static const char *const pinned_programs[] = { WARREN_PROG_CT_GC_START, WARREN_PROG_TO_POD,    WARREN_PROG_FROM_UPLINK,
-					       WARREN_PROG_FROM_HOST,   WARREN_PROG_XDP_ORIGIN, WARREN_PROG_XDP_UPLINK,
-					       WARREN_PROG_XDP_GENERIC, WARREN_PROG_FROM_POD };
+static const char *const pinned_programs[] = {
+	WARREN_PROG_CT_GC_START,   WARREN_PROG_TO_POD,	       WARREN_PROG_FROM_UPLINK,   WARREN_PROG_FROM_HOST,
+	WARREN_PROG_XDP_ORIGIN,	   WARREN_PROG_XDP_UPLINK,     WARREN_PROG_XDP_GENERIC,	  WARREN_PROG_SOCK_CONNECT4,
+	WARREN_PROG_SOCK_CONNECT6, WARREN_PROG_SOCK_SEND4,     WARREN_PROG_SOCK_SEND6,	  WARREN_PROG_SOCK_RECEIVE4,
+	WARREN_PROG_SOCK_RECEIVE6, WARREN_PROG_SOCK_PEER4,     WARREN_PROG_SOCK_PEER6,	  WARREN_PROG_SOCK_LIST,
+	WARREN_PROG_FROM_POD,
+};
 
 /* Programs last. */
 static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
@@ -363,6 +368,16 @@ static int keep_loaded(struct warren_bpf *skel, int mark_shift, struct err *err)
 	return r < 0 ? r : start_ct_gc(ct_gc, err);
 }
 
+/* Of this process's network namespace; 0: unknown (before kernel 5.14). */
+static uint64_t netns_cookie(void)
+{
+	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
 /*
  * Jiffies start at -300 seconds in 32 bits (INITIAL_JIFFIES) when CLOCK_MONOTONIC starts at 0; the resolution of the
  * coarse clock is the length of a jiffy. Without these values the programs use a slower clock.
@@ -375,6 +390,7 @@ void load_constants(struct warren_bpf *skel)
 		skel->rodata->jiffy_ns = tick.tv_nsec;
 		skel->rodata->jiffies_at_boot = (uint32_t)(-300 * (1000000000 / tick.tv_nsec));
 	}
+	skel->rodata->host_netns = netns_cookie();
 	if (getrandom(&skel->rodata->verdict_secret, sizeof(skel->rodata->verdict_secret), GRND_NONBLOCK) < 0)
 		skel->rodata->verdict_secret.seed = 0;
 	skel->rodata->build = loaded_build(skel);

@@ -31,6 +31,10 @@ const struct dp_map dp_maps[] = {
 #define X(name, bytes, text) { #name, text, DP_MAP_RING, BPF_MAP_TYPE_RINGBUF, 0, 0, 0, 0 },
 	WARREN_RINGS(X)
 #undef X
+#define X(name, value, text)                                                                                           \
+	{ #name, text, DP_MAP_SOCKETS, BPF_MAP_TYPE_SK_STORAGE, sizeof(__u32), sizeof(value), BPF_F_NO_PREALLOC, 0 },
+	WARREN_SOCKET_MAPS(X)
+#undef X
 	{ 0 },
 };
 
@@ -225,7 +229,7 @@ int dp_map_info(const char *name, struct dp_map_info *info, struct err *err)
 	if (fd < 0)
 		return fd;
 	r = describe(fd, map, info, err);
-	return r < 0 || map->kind == DP_MAP_RING ? r : dp_map_walk(fd, map, count_one, &info->entries, err);
+	return r < 0 || !dp_map_is_listable(map) ? r : dp_map_walk(fd, map, count_one, &info->entries, err);
 }
 
 /* --- elements ----------------------------------------------------------------------------------------------------- */
@@ -304,6 +308,10 @@ int dp_map_each(const char *name, dp_map_fn fn, void *arg, struct err *err)
 	if (map->kind == DP_MAP_RING) {
 		err_set(err, EINVAL, "%s is a ring buffer: it has no entries to list", name);
 		return err_hint(err, "`warren monitor` reads it");
+	}
+	if (map->kind == DP_MAP_SOCKETS) {
+		err_set(err, EINVAL, "the values of %s are kept with sockets: it has no entries to list", name);
+		return err_hint(err, "`warren service sockets` lists them");
 	}
 	return dp_map_walk(fd, map, fn, arg, err);
 }

@@ -6,6 +6,7 @@
 #ifndef WARREN_DP_MAPS_H
 #define WARREN_DP_MAPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ enum dp_map_kind {
 	DP_MAP_SLOTS,   /* empty elements are skipped */
 	DP_MAP_PERCPU,
 	DP_MAP_RING,
+	DP_MAP_SOCKETS, /* values are kept with sockets (sockets.h) */
 	/* the pin is an array of maps; opening it returns the inner hash, which may be replaced by a larger one */
 	DP_MAP_GROWING,
 };
@@ -31,6 +33,11 @@ struct dp_map {
 	uint32_t max_entries; /* as in the registry: of a growing map, at most */
 };
 extern const struct dp_map dp_maps[]; /* ends with name NULL */
+/* Whether the map has entries that dp_map_each() can list. */
+static inline bool dp_map_is_listable(const struct dp_map *map)
+{
+	return map->kind != DP_MAP_RING && map->kind != DP_MAP_SOCKETS;
+}
 
 struct dp_map_info {
 	uint32_t id, type, key_size, value_size, max_entries, flags;

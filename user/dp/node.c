@@ -19,6 +19,7 @@
 #include "maps.h"
 #include "paths.h"
 #include "progs.h"
+#include "sockets.h"
 #include "sysctl.h"
 #include "tc.h"
 #include "upgrade.h"
@@ -365,6 +366,8 @@ static int init_locked(struct node_options options, struct node_report *report, 
 	r = attach_all(&dp, &nl, &warren0, upgrade, &report->replaced, err);
 	if (r == 0)
 		r = upgrade_finish(upgrade, &dp, &nl, err);
+	if (r == 0)
+		sockets_attach(options.cgroup, &report->sockets, &report->sockets_err);
 	report->ct_entries = flows.max_entries;
 	report->lost_flows = upgrade_lost_flows(upgrade);
 	return r;

@@ -11,6 +11,8 @@ struct node_report {
 	unsigned replaced; /* endpoints and uplinks whose programs were replaced in place */
 	uint32_t ct_entries; /* room of ct4, and of ct6 */
 	size_t lost_flows; /* by an upgrade: conntrack had no room for them */
+	bool sockets; /* the host's sockets use services */
+	struct err sockets_err; /* why they do not, if they should: pods are not affected, so node_init() does not fail */
 	unsigned upgraded_from; /* the ABI version that was loaded before; 0: this build's or none */
 };
 

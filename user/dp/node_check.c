@@ -12,6 +12,7 @@
 #include "link.h"
 #include "maps.h"
 #include "progs.h"
+#include "sockets.h"
 #include "sysctl.h"
 #include "uplink.h"
 
@@ -104,6 +105,7 @@ int node_check(struct node_check *check, struct err *err)
 		r = check_gateway(&checking, err);
 	if (r == 0)
 		r = check_uplinks(&checking, err);
+	check->sockets = sockets_are_attached();
 	check->forwarding4 = sysctl_get("net/ipv4/ip_forward") == 1;
 	check->forwarding6 = sysctl_get("net/ipv6/conf/all/forwarding") != 0; /* a kernel without IPv6 needs none */
 	if (r == 0)

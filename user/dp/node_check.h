@@ -14,6 +14,7 @@ struct node_check {
 	bool from_host;     /* ... and carries from_host */
 	unsigned uplinks;   /* devices by which packets leave for other nodes, from map nodes */
 	unsigned uplinks_faulty; /* of these: gone, without from_uplink, or with another program before it */
+	bool sockets;       /* the host's sockets use services */
 	bool forwarding4, forwarding6;
 	unsigned endpoints, endpoints_max;
 	unsigned faulty;    /* endpoints with a dp_fault */

@@ -18,6 +18,16 @@
 #define WARREN_PROG_XDP_GENERIC "xdp_generic" /* the same for generic mode */
 #define WARREN_PROG_XDP_ORIGIN "xdp_origin"
 #define WARREN_PROG_CT_GC_START "ct_gc_start"
+/* of the host's sockets, at hooks of a cgroup */
+#define WARREN_PROG_SOCK_CONNECT4 "sock_connect4"
+#define WARREN_PROG_SOCK_CONNECT6 "sock_connect6"
+#define WARREN_PROG_SOCK_SEND4 "sock_send4"
+#define WARREN_PROG_SOCK_SEND6 "sock_send6"
+#define WARREN_PROG_SOCK_RECEIVE4 "sock_receive4"
+#define WARREN_PROG_SOCK_RECEIVE6 "sock_receive6"
+#define WARREN_PROG_SOCK_PEER4 "sock_peer4"
+#define WARREN_PROG_SOCK_PEER6 "sock_peer6"
+#define WARREN_PROG_SOCK_LIST "sock_list" /* an iterator */
 
 /* fd of the pinned program; -ENOENT (with a hint) if nothing is loaded. */
 int prog_open(const char *name, struct err *err);

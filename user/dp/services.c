@@ -18,6 +18,7 @@ struct dp_services {
 	struct backends ids;
 	struct backend_lists shared;
 	bool fresh; /* nothing was written since the maps were read */
+	bool udp_changed; /* since dp_services_udp_changed() */
 };
 
 static const char *const service_maps[] = { "services4", "services6" };
@@ -150,6 +151,7 @@ static int service_write(struct dp_services *services, const struct dp_service *
 		backend_lists_release(&services->shared, list, NULL);
 		return dp_map_not_written(num, service_maps[v6], socket_format(&service->ip, service->port, text), err);
 	}
+	services->udp_changed |= old && old != list && service->protocol == IPPROTO_UDP;
 	return old ? backend_lists_release(&services->shared, old, err) : 0;
 }
 
@@ -217,6 +219,7 @@ int dp_service_delete(struct dp_services *services, const struct ip *ip, uint16_
 	if (bpf_map_lookup_elem(services->services[v6], &key, &was) < 0 ||
 	    bpf_map_delete_elem(services->services[v6], &key) < 0)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot delete from map %s", service_maps[v6]);
+	services->udp_changed |= protocol == IPPROTO_UDP;
 	list = backend_lists_find(&services->shared, was.list);
 	return list ? backend_lists_release(&services->shared, list, err) : 0;
 }
@@ -468,4 +471,33 @@ int dp_service_backends(const struct ip *ip, uint16_t port, uint8_t protocol, st
 	}
 	*out = take_ptr(backends);
 	return 0;
+}
+
+bool dp_service_has_backend(const struct ip *ip, uint16_t port, uint8_t protocol, uint32_t backend_id)
+{
+	const bool v6 = ip->family == AF_INET6;
+	_cleanup_fd_ int services = dp_map_open(service_maps[v6], NULL);
+	_cleanup_fd_ int members = dp_map_open("service_members", NULL);
+	struct wr_service stored;
+	union service_key key;
+	uint32_t index;
+
+	if (services < 0 || members < 0)
+		return true;
+	key_make(ip, port, protocol, &key);
+	for (int i = 0; i < READ_TRIES; i++) {
+		if (bpf_map_lookup_elem(services, &key, &stored) < 0)
+			continue; /* it may be being replaced */
+		if (bpf_map_lookup_elem(members, &(struct wr_member_key){ stored.list, backend_id }, &index) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool dp_services_udp_changed(struct dp_services *services)
+{
+	const bool changed = services->udp_changed;
+
+	services->udp_changed = false;
+	return changed;
 }

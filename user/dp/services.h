@@ -63,4 +63,9 @@ int dp_service_each(int (*fn)(const struct dp_service *service, void *arg), void
 int dp_service_backends(const struct ip *ip, uint16_t port, uint8_t protocol, struct dp_backend **backends,
 			size_t *count, struct err *err);
 
+/* Whether the service has the backend; true if the maps cannot be read. */
+bool dp_service_has_backend(const struct ip *ip, uint16_t port, uint8_t protocol, uint32_t backend_id);
+/* Whether a UDP service may have lost backends since the last call (dp_sockets_end_stale()). */
+bool dp_services_udp_changed(struct dp_services *services);
+
 #endif

@@ -95,7 +95,7 @@ static int share_maps(const struct upgrade *upgrade, struct err *err)
 	return 0;
 }
 
-/* XDP links: the device keeps its link, whose program is replaced. */
+/* A device or a cgroup keeps its link, whose program is replaced. */
 static int share_links(const struct upgrade *upgrade, struct err *err)
 {
 	char path[PIN_PATH_MAX];
@@ -114,7 +114,7 @@ static int share_links(const struct upgrade *upgrade, struct err *err)
 
 static int make_dirs(struct err *err)
 {
-	static const char *const dirs[] = { PIN_VERSION_DIR, PIN_MAP_DIR, PIN_PROG_DIR, PIN_VERSION_DIR "/links" };
+	static const char *const dirs[] = { PIN_VERSION_DIR, PIN_MAP_DIR, PIN_PROG_DIR, PIN_LINK_DIR };
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		if (mkdir(dirs[i], 0700) < 0 && errno != EEXIST)

@@ -15,8 +15,6 @@
 #include "lock.h"
 #include "progs.h"
 
-#define PIN_LINK_DIR PIN_VERSION_DIR "/links"
-
 static const char *const mode_names[] = { "off", "auto", "native", "generic" };
 
 const char *dp_xdp_mode_name(enum dp_xdp_mode mode)
@@ -69,7 +67,7 @@ static int link_open(uint32_t ifindex, enum dp_xdp_mode *mode, struct err *err)
 	return -ENOENT;
 }
 
-/* Every pinned link. Continues after errors and returns the first; -ENOENT of link_open() means a stale pin. */
+/* Every pinned XDP link. Continues after errors and returns the first; -ENOENT of link_open() means a stale pin. */
 static int links_each(struct nl *nl, int (*fn)(struct nl *nl, uint32_t ifindex, struct err *err), struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = opendir(PIN_LINK_DIR);
@@ -79,7 +77,7 @@ static int links_each(struct nl *nl, int (*fn)(struct nl *nl, uint32_t ifindex, 
 	if (!dir)
 		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot read %s", PIN_LINK_DIR);
 	while ((entry = readdir(dir))) {
-		const char *number = strrchr(entry->d_name, '_');
+		const char *number = strncmp(entry->d_name, "xdp_", 4) == 0 ? strrchr(entry->d_name, '_') : NULL;
 		int r = number ? fn(nl, (uint32_t)strtoul(number + 1, NULL, 10), first ? NULL : err) : 0;
 
 		if (r < 0 && r != -ENOENT && !first)

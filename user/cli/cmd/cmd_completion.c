@@ -85,7 +85,7 @@ static void value_words(FILE *f, const struct command *commands, enum cli_comple
 	switch (complete) {
 	case COMPLETE_MAP:
 		for (const struct dp_map *m = dp_maps; m->name; m++) {
-			if (m->kind != DP_MAP_RING)
+			if (dp_map_is_listable(m))
 				fprintf(f, "%s ", m->name);
 		}
 		break;

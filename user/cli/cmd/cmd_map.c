@@ -23,7 +23,7 @@ static int describe_map(struct out *o, const struct dp_map *map, struct err *err
 	out_string(o, "type", info.type_name);
 	out_uint(o, "key_size", info.key_size);
 	out_uint(o, "value_size", info.value_size);
-	if (map->kind == DP_MAP_RING)
+	if (!dp_map_is_listable(map))
 		out_string(o, "entries", NULL);
 	else
 		out_uint(o, "entries", info.entries);
@@ -147,6 +147,8 @@ static int find_map(struct dump *d)
 		;
 	if (d->map->name && d->map->kind == DP_MAP_RING)
 		return cli_usage_error(cli, "%s is a ring buffer without entries: `warren monitor` reads it", name);
+	if (d->map->name && d->map->kind == DP_MAP_SOCKETS)
+		return cli_usage_error(cli, "%s is kept with sockets: `warren service sockets` lists it", name);
 	if (!d->codec)
 		return cli_usage_error(cli, "there is no map '%s': see `warren map list`", name);
 	if (cli->options.raw && cli->options.btf)

@@ -31,7 +31,12 @@ int cmd_node_init(struct cli *cli)
 	if (cli->options.ct_entries >= 0)
 		options.ct_entries = (uint32_t)cli->options.ct_entries;
 	options.reload = cli->options.reload;
+	options.cgroup = cli->options.cgroup;
 	r = node_init(&options, &report, &cli->err);
+	if (r == 0 && report.sockets_err.num) {
+		cli->err = report.sockets_err;
+		r = -cli->err.num;
+	}
 	if (r < 0)
 		return r;
 	out_record(cli->out, NULL);
@@ -45,6 +50,7 @@ int cmd_node_init(struct cli *cli)
 	out_uint(cli->out, "endpoints_replaced", report.replaced);
 	out_uint(cli->out, "ct_entries", report.ct_entries);
 	out_uint(cli->out, "ct_memory", ct_size_memory(report.ct_entries));
+	out_json(cli->out, "host_sockets", json_boolean(report.sockets));
 	out_end(cli->out);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren service list, get: frontends and their backends. */
+/* warren service list, get: frontends and their backends; sockets: the host's own sockets that use them. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "json.h"
 #include "peers.h"
+#include "sockets.h"
 #include "str.h"
 
 #define NO_NAMES "the maps hold no names"
@@ -225,4 +226,40 @@ int cmd_service_get(struct cli *cli)
 	}
 	out_no_agent(cli, NO_NAMES);
 	return 0;
+}
+
+/* --- sockets --- */
+
+static int out_socket(const struct dp_socket *socket, void *arg)
+{
+	struct out *o = arg;
+	char text[SOCKET_STRLEN];
+
+	for (size_t i = 0; i < socket->service_count; i++) {
+		const struct dp_socket_service *s = &socket->services[i];
+
+		out_record(o, NULL);
+		out_string(o, "protocol", l4_proto_name(socket->protocol));
+		out_string(o, "local", socket_format(&socket->local, socket->local_port, text));
+		out_string(o, "service", socket_format(&s->service, s->service_port, text));
+		out_string(o, "backend", socket_format(&s->backend, s->backend_port, text));
+		out_json(o, "connected", json_boolean(socket->connected));
+		out_uint(o, "uid", socket->uid);
+		out_end(o);
+	}
+	return 0;
+}
+
+int cmd_service_sockets(struct cli *cli)
+{
+	int r = cli_open(cli);
+
+	if (r < 0)
+		return r;
+	out_table(cli->out, NULL, "no socket of this host uses a service");
+	r = dp_socket_each(out_socket, cli->out, &cli->err);
+	out_end(cli->out);
+	if (r == 0 && !sockets_are_attached())
+		out_note(cli->out, "\nservices are not for this host's own sockets: see `warren status`");
+	return r;
 }

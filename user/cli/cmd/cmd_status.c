@@ -77,6 +77,10 @@ static void check_node(struct status *s, const struct node_check *node)
 	      node->forwarding4 ? "on" : "off: pods reach nothing outside this node");
 	check(s, "forwarding IPv6", good(node->forwarding6), "run `sysctl -w net.ipv6.conf.all.forwarding=1`", "is %s",
 	      node->forwarding6 ? "on" : "off: pods reach nothing outside this node");
+	check(s, "host sockets", node->sockets ? STATE_OK : STATE_NOTICE,
+	      "mount cgroup v2, then run `warren node init`; kube-proxy serves the host as well", "%s",
+	      node->sockets ? "services are for this host's own processes too"
+			    : "services are for pods only: no programs at a cgroup");
 	check(s, "endpoints", good(!full),
 	      "delete pods; to raise --max-endpoints, drain the node, run `warren node down` and "
 	      "`warren node init --max-endpoints N`",

@@ -88,7 +88,7 @@ static int add_all(struct sysdump *d)
 		struct sysdump_part part = sysdump_map(words, file);
 
 		snprintf(file, sizeof(file), "maps/%s.json", map->name);
-		if (map->kind != DP_MAP_RING)
+		if (dp_map_is_listable(map))
 			r = add_part(d, &part);
 	}
 	return r;

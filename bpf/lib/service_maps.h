@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Lookups in the maps of services (abi/service.h), for packets and for sockets. */
+#ifndef WARREN_LIB_SERVICE_MAPS_H
+#define WARREN_LIB_SERVICE_MAPS_H
+
+#include <stdbool.h>
+
+#include "abi/service.h"
+#include "lib/addr.h"
+#include "lib/maps.h"
+
+/* Indices of a list to try until one has a backend that the flow can use. */
+#define SERVICE_TRIES 8
+
+static __always_inline const struct wr_service *service_lookup_once(const union addr *addr, __be16 port, __u8 l4_proto,
+								    bool v6)
+{
+	if (v6) {
+		struct wr_service6_key key = { .addr = addr->a6, .port = port, .l4_proto = l4_proto };
+
+		return bpf_map_lookup_elem(&services6, &key);
+	} else {
+		struct wr_service4_key key = { .addr = addr->a4, .port = port, .l4_proto = l4_proto };
+
+		return bpf_map_lookup_elem(&services4, &key);
+	}
+}
+
+/* The service, or NULL. The lookup is repeated: it may have missed an element that was being replaced. */
+static __always_inline const struct wr_service *service_find(const union addr *addr, __be16 port, __u8 l4_proto,
+							     bool v6)
+{
+	const struct wr_service *service = service_lookup_once(addr, port, l4_proto, v6);
+
+	return service ? service : service_lookup_once(addr, port, l4_proto, v6);
+}
+
+/* Copies the address of the backend with this id; false if it does not exist (any more). */
+static __always_inline bool backend_get(__u32 id, bool v6, union addr *addr, __be16 *port)
+{
+	if (v6) {
+		const struct wr_backend6 *b = bpf_map_lookup_elem(&backends6, &id);
+
+		if (!b)
+			return false;
+		addr->a6 = b->addr;
+		*port = b->port;
+	} else {
+		const struct wr_backend4 *b = bpf_map_lookup_elem(&backends4, &id);
+
+		if (!b)
+			return false;
+		addr->a4 = b->addr;
+		*port = b->port;
+	}
+	return true;
+}
+
+/* The id of the list's backend with this index; 0: none (any more). */
+static __always_inline __u32 list_backend(__u32 list, __u32 index)
+{
+	struct wr_list_key key = { .list = list, .index = index };
+	const __u32 *id = bpf_map_lookup_elem(&service_lists, &key);
+
+	return id ? *id : 0;
+}
+
+/* An index below `count`, at random. */
+static __always_inline __u32 list_random(__u32 count)
+{
+	return (__u64)bpf_get_prandom_u32() * count >> 32;
+}
+
+/* Whether the backend is in the list: one lookup, whatever the list's length. */
+static __always_inline bool list_has_backend(__u32 list, __u32 backend)
+{
+	struct wr_member_key key = { .list = list, .backend = backend };
+
+	return backend && bpf_map_lookup_elem(&service_members, &key);
+}
+
+#endif

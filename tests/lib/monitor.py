@@ -50,7 +50,7 @@ class Monitor:
                 return event
         return None
 
-    def wait_flow(self, sock):
+    def wait_flow(self, sock, ends=("source_port", "destination_port")):
         """The first event of a packet of this socket's, either way: not one of a connection of another test, which still
         sends while it closes.
         """
@@ -58,9 +58,13 @@ class Monitor:
 
         def is_its(event):
             headers = event["headers"]
-            return headers.get("protocol") == protocol and port in (headers.get("source_port"), headers.get("destination_port"))
+            return headers.get("protocol") == protocol and port in (headers.get(end) for end in ends)
 
         return self.wait(is_its)
+
+    def wait_sent(self, sock):
+        """The first event of a packet that this socket has sent. (What the other end has sent before, TCP sends again.)"""
+        return self.wait_flow(sock, ends=("source_port",))
 
     def close(self):
         # nsenter waits for the program itself, which is what is to end.

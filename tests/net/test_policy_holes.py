@@ -68,7 +68,7 @@ def test_deny_is_not_reopened_from_the_reply_side(cluster, client, server, drops
         for _ in range(3):
             for sock, pod in ((b, server), (a, client)):
                 sock.send(b"not this one")
-                event = drops.wait_flow(sock)
+                event = drops.wait_sent(sock)
                 assert event and (event["reason"], event["endpoint"]) == ("ingress_denied", pod.ifindex), event
         for sock in (a, b):
             sock.setblocking(False)

@@ -195,7 +195,7 @@ def assert_passes(source, sink, text):
 def assert_dropped(drops, source, reason, pod):
     """The reason names the flow's policy; the endpoint is the one that sent."""
     source.send(b"not this one")
-    event = drops.wait_flow(source)
+    event = drops.wait_sent(source)
     assert event and (event["reason"], event["endpoint"]) == (reason, pod.ifindex), event
 
 

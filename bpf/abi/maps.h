@@ -63,6 +63,8 @@
 	X(uplinks, HASH, __u32, struct wr_uplink, WR_MAX_UPLINKS, BPF_F_NO_PREALLOC, "device -> whether xdp_uplink decapsulates there") \
 	X(services4, HASH, struct wr_service4_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv4 address, port, protocol -> service") \
 	X(services6, HASH, struct wr_service6_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv6 address, port, protocol -> service") \
+	X(external4, HASH, struct wr_service4_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv4 address, port, protocol, for clients outside the cluster -> service") \
+	X(external6, HASH, struct wr_service6_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv6 address, port, protocol, for clients outside the cluster -> service") \
 	X(backends4, HASH, __u32, struct wr_backend4, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "id -> IPv4 backend")      \
 	X(backends6, HASH, __u32, struct wr_backend6, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "id -> IPv6 backend")      \
 	X(service_lists, HASH, struct wr_list_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, index -> backend") \

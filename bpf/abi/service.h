@@ -21,7 +21,11 @@
 #include "abi/addr.h"
 #include "abi/endpoint.h"
 
-/* Keys of `services4` and `services6`. */
+/*
+ * Keys of `services4` and `services6`: addresses that pods and the host's sockets use. Also keys of `external4` and
+ * `external6`: addresses that clients outside the cluster use, at this node's uplinks (a node's address with a NodePort,
+ * a load balancer's address, an external address). Both kinds of maps have the same values, and share lists and backends.
+ */
 struct wr_service4_key {
 	struct wr_addr4 addr;
 	__be16 port;
@@ -41,9 +45,12 @@ struct wr_service {
 	__u32 list;     /* number of its list of backends; never 0 */
 	__u32 backends; /* number of backends in the list; 0: clients are rejected */
 	__u32 affinity_seconds; /* how long a client keeps its backend after its last new flow; 0: no affinity */
-	__u32 pad;
+	__u32 flags;
 };
 _Static_assert(sizeof(struct wr_service) == 16, "wr_service");
+
+/* wr_service.flags */
+#define WR_SERVICE_LOCAL 1u /* only this node's backends are in the list: without any, packets are dropped, not rejected */
 
 /* Key of `service_lists`, whose value is a backend's id. */
 struct wr_list_key {

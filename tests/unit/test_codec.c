@@ -247,8 +247,6 @@ static const struct {
 	{ "deny_hits", offsetof(struct wr_deny_hits, pad), 4 },
 	{ "uplinks", offsetof(struct wr_uplink, pad), 4 },
 	{ "event_rate", offsetof(struct wr_event_rate, pad), 4 },
-	{ "services4", offsetof(struct wr_service, pad), 4 },
-	{ "services6", offsetof(struct wr_service, pad), 4 },
 	{ "fragments", offsetof(struct wr_fragments, at), sizeof(((struct wr_fragments *)0)->at) },
 	{ "affinity", offsetof(struct wr_affinities, at), sizeof(((struct wr_affinities *)0)->at) },
 	{ "trace", offsetof(struct wr_trace, pad), 2 },
@@ -474,8 +472,8 @@ static void values_of_services(void **state)
 	const struct wr_service_state newest = { .list = 3, .backend = 4 };
 	const uint32_t number = 5;
 
-	assert_value("services4", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800}");
-	assert_value("services6", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800}");
+	assert_value("services4", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800, \"flags\": \"0x00000000\"}");
+	assert_value("services6", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800, \"flags\": \"0x00000000\"}");
 	assert_value("backends4", &backend4, 1, "{\"address\": \"10.1.0.7\", \"port\": 8080, \"protocol\": \"tcp\", \"flags\": \"0x00000000\"}");
 	assert_value("backends6", &backend6, 1, "{\"address\": \"fd00:1::7\", \"port\": 8080, \"protocol\": \"udp\", \"flags\": \"0x00000002\"}");
 	assert_value("service_lists", &number, 1, "{\"backend\": 5}");

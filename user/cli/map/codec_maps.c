@@ -329,10 +329,12 @@ CODEC(ipcache6, "IPV6-ADDRESS", addr6_key, ipcache);
 #define S struct wr_service
 static fields service4_key = SERVICE_KEY(struct wr_service4_key), service6_key = SERVICE_KEY(struct wr_service6_key);
 static fields service = {
-	FIELD(S, list, NUMBER), FIELD(S, backends, NUMBER), FIELD(S, affinity_seconds, NUMBER), END_OF(S),
+	FIELD(S, list, NUMBER), FIELD(S, backends, NUMBER), FIELD(S, affinity_seconds, NUMBER), FIELD(S, flags, HEX), END_OF(S),
 };
 CODEC(services4, "IPV4-ADDRESS,PORT,PROTOCOL", service4_key, service);
 CODEC(services6, "IPV6-ADDRESS,PORT,PROTOCOL", service6_key, service);
+CODEC(external4, "IPV4-ADDRESS,PORT,PROTOCOL", service4_key, service);
+CODEC(external6, "IPV6-ADDRESS,PORT,PROTOCOL", service6_key, service);
 #undef S
 
 #define BACKEND(type)                                                                                                  \

@@ -22,14 +22,15 @@ struct ct_gc_tally {
 #define SERVICE_RECHECK WR_CT_SECONDS(2 * WR_CT_GC_SECONDS + 5)
 
 /*
- * Writes the key of the flow, between client and backend, of a service's entry. A reverse-NAT entry has the flow's key
- * but for its kind.
+ * Writes the key of the flow, between client and backend, of a service's entry, and its ends. A reverse-NAT entry has
+ * the flow's key but for its kind.
  */
-static __always_inline void service_flow_key(union ct_key *flow, const union ct_key *key,
-					     const struct wr_ct_service *entry, const bool v6)
+static __always_inline void service_flow_query(struct ct_query *q, const union ct_key *key,
+					       const struct wr_ct_service *entry, const bool v6)
 {
 	const __u32 client = entry->flags & WR_CT_SWAPPED ? 1 : 0;
 	struct addresses at = { .daddr.a6 = entry->addr };
+	union ct_key *flow = &q->key;
 	struct packet p = { .at = &at, .dport = entry->port };
 
 	if (v6) {
@@ -43,13 +44,16 @@ static __always_inline void service_flow_key(union ct_key *flow, const union ct_
 	}
 	if ((v6 ? key->k6.kind : key->k4.kind) == WR_CT_FLOW) {
 		ct_key(&p, flow, v6);
-		return;
-	}
-	if (v6)
+	} else if (v6) {
+		at.daddr.a6 = client ? key->k6.addr[0] : key->k6.addr[1];
 		flow->k6 = key->k6;
-	else
+	} else {
+		at.daddr.a4 = client ? key->k4.addr[0] : key->k4.addr[1];
 		flow->k4 = key->k4;
+	}
 	ct_key_set_kind(flow, WR_CT_FLOW, v6);
+	/* The flow of a client outside the cluster is in the backend's window. */
+	ct_ends(&q->ends, entry->initiator, entry->initiator ? 0 : endpoint_with(&at.daddr, v6));
 }
 
 /* Whether the flow of a service's entry is live. */
@@ -60,8 +64,7 @@ static __always_inline bool service_flow_lives(const void *key, const struct wr_
 
 	if (!q)
 		return true;
-	IN_FAMILY(tally->v6, service_flow_key, &q->key, key, entry);
-	ct_ends(&q->ends, entry->initiator, 0);
+	IN_FAMILY(tally->v6, service_flow_query, q, key, entry);
 	q->v6 = tally->v6;
 	return ct_lookup() && (q->ct.flags & WR_CT_TRANSLATED) && !ct_expired(&q->ct, tally->now);
 }
@@ -88,8 +91,8 @@ static int ct_gc_entry(void *map, const void *key, struct wr_ct *ct, struct ct_g
 {
 	const struct wr_ct was = *ct;
 
-	if ((was.flags & WR_CT_SERVICE) && ct_expired(&was, tally->now) && endpoint_get(was.initiator) &&
-	    service_flow_lives(key, (const void *)&was, tally)) {
+	if ((was.flags & WR_CT_SERVICE) && ct_expired(&was, tally->now) &&
+	    (!was.initiator || endpoint_get(was.initiator)) && service_flow_lives(key, (const void *)&was, tally)) {
 		ct->expires = tally->now + SERVICE_RECHECK;
 		count_live(&was, tally);
 	} else if (!is_dead(&was, tally->now)) {

@@ -6,6 +6,7 @@
  */
 #include <linux/if_packet.h>
 
+#include "lib/client.h"
 #include "lib/cluster.h"
 #include "lib/deny.h"
 #include "lib/fib.h"
@@ -222,6 +223,8 @@ static __always_inline enum wr_reason arrive_ip(struct packet *p, struct scratch
 	if (p->ifindex)
 		return reason;
 	p->ifindex = p->skb->ifindex;
+	if (p->to_client && reason == WR_REASON_TO_ENDPOINT)
+		return client_look_up(p->skb, v6);
 	return reason == WR_REASON_TO_HOST ? reason : arrive_elsewhere(p->skb, p->at, v6);
 }
 
@@ -312,6 +315,60 @@ OUT_OF_LINE int denied_quietly(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
+/* --- clients outside the cluster --- */
+
+static __always_inline bool external_has(const union addr *addr, __be16 port, __u8 l4_proto, const bool v6)
+{
+	return service_lookup_once(addr, port, l4_proto, true, v6);
+}
+
+/*
+ * Whether the packet, which is not from the cluster, may be for a service. Only service_uplink parses fragments and
+ * ICMP errors, which quote a packet of a service.
+ */
+static __always_inline bool may_be_for_service(struct __sk_buff *skb, const bool v6)
+{
+	const __u32 l4_off = ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	const struct packet p = { .skb = skb };
+	const void *frame = packet_at(&p, 0, l4_off + 2 * sizeof(__be16));
+	const struct ipv6hdr *ip6 = frame + ETH_HLEN;
+	const struct iphdr *ip4 = frame + ETH_HLEN;
+	union addr addr = { 0 };
+	__u8 l4_proto;
+	bool found;
+
+	if (!frame)
+		return false;
+	l4_proto = v6 ? ip6->nexthdr : ip4->protocol;
+	if (!v6 && (ip4->frag_off & bpf_htons(IP4_MORE_FRAGMENTS | IP4_FRAGMENT_OFFSET)))
+		return true;
+	if (!has_ports(l4_proto))
+		return l4_proto == (v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) || (v6 && l4_proto == IPPROTO_FRAGMENT);
+	if (v6)
+		__builtin_memcpy(&addr.a6, &ip6->daddr, sizeof(addr.a6));
+	else
+		addr.a4.v4 = ip4->daddr;
+	found = external_has(&addr, *(const __be16 *)(frame + l4_off + sizeof(__be16)), l4_proto, v6);
+	return found;
+}
+
+OUT_OF_LINE int is_for_service(struct __sk_buff *skb)
+{
+	if (skb->pkt_type != PACKET_HOST || is_of_vlan(skb))
+		return false;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return may_be_for_service(skb, false);
+	return skb->protocol == bpf_htons(ETH_P_IPV6) && may_be_for_service(skb, true);
+}
+
+/* Programs that others continue in; the loader fills it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, WR_TAILS);
+	__type(key, __u32);
+	__type(value, __u32);
+} tails SEC(".maps") __weak;
+
 SEC("tc")
 int from_uplink(struct __sk_buff *skb)
 {
@@ -328,5 +385,9 @@ int from_uplink(struct __sk_buff *skb)
 	if (deny == DENY_QUIET)
 		return denied_quietly(skb);
 	reason = deny ? WR_REASON_DENYLIST : handle_frame(&p, &m);
-	return reason ? verdict(&p, reason) : TC_ACT_OK;
+	if (reason)
+		return verdict(&p, reason);
+	if (is_for_service(skb))
+		bpf_tail_call(skb, &tails, WR_TAIL_SERVICE);
+	return TC_ACT_OK;
 }

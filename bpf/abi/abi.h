@@ -61,6 +61,12 @@ enum wr_direction {
 	WR_DIRECTIONS,
 };
 
+/* Programs that another program continues in by a tail call. */
+enum wr_tail {
+	WR_TAIL_SERVICE, /* service_uplink */
+	WR_TAILS,
+};
+
 /*
  * Node-wide settings: the one element (key 0) of map `config`. The loader writes it before it attaches any program.
  *

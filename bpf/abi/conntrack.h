@@ -141,7 +141,7 @@ _Static_assert(sizeof(struct wr_ct) == 56, "wr_ct");
 struct wr_ct_service {
 	__u32 expires;
 	__u32 flags;     /* WR_CT_SERVICE; WR_CT_SWAPPED: the client is the key's end 1; WR_CT_HAIRPIN */
-	__u32 initiator; /* ifindex of the client, which owns the entry */
+	__u32 initiator; /* ifindex of the client, which owns the entry; 0: a client outside the cluster */
 	__u32 responder; /* 0 */
 	struct wr_addr6 addr; /* IPv4: the first word */
 	__u32 list;      /* of backends, from which this one was selected (abi/service.h); 0: none */

@@ -79,7 +79,11 @@
 	X(TUNNEL_KEY, tunnel_key, DROP,                                                                             \
 	  "a tunnel packet without a valid keyed tag: the sender does not have the cluster's key")                  \
 	X(TUNNEL_UNKEYED, tunnel_unkeyed, PASS,                                                                     \
-	  "a tunnel packet without a valid keyed tag, accepted: it is not required")
+	  "a tunnel packet without a valid keyed tag, accepted: it is not required")                                \
+	X(TO_CLIENT, to_client, PASS, "a service's packet to its client outside the cluster, out of an uplink")    \
+	X(NO_ROUTE, no_route, DROP, "a service's packet to a client outside the cluster, to whom there is no route") \
+	X(NO_LOCAL_BACKEND, no_local_backend, DROP,                                                                 \
+	  "from outside to a service that uses this node's backends only (externalTrafficPolicy Local), without any")
 
 enum wr_reason {
 #define X(NAME, name, KIND, text) WR_REASON_##NAME,

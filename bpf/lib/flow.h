@@ -62,7 +62,7 @@ enum flow_reply {
 struct nat_context {
 	union addr service;     /* the client's destination */
 	__be16 service_port;
-	__u32 client;           /* ifindex of the client's endpoint, whose window has the entries */
+	__u32 client;           /* ifindex of the client's endpoint, whose window has the entries; 0: outside the cluster */
 	union addr backend;     /* while addresses.daddr is the service's */
 	/* service_select() */
 	__u32 list, count;      /* of the service's backends */
@@ -74,6 +74,7 @@ struct nat_context {
 	bool usable : 1;        /* ... which the flow may keep using */
 	bool chosen : 1;        /* the backend has been selected now: entries must be written */
 	bool remembers : 1;     /* ... for a new flow of a service with affinity */
+	bool local : 1;         /* only this node's backends are in the list */
 	/* service_passed() */
 	bool promoted : 1;      /* the reverse-NAT entry is in ct */
 	bool flow_promoted : 1; /* the flow's entry is in ct */

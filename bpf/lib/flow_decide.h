@@ -116,7 +116,8 @@ static __always_inline void flow_follow_world(struct flow *f)
 {
 	const __u32 by = f->ct.initiator;
 
-	if (f->forward == hook_is_egress(f->hook) || f->ct.at[WR_INGRESS].peer != WR_ID_WORLD ||
+	/* Replies of a service to its client outside go to the node that the client uses. */
+	if ((f->ct.flags & WR_CT_TRANSLATED) || f->forward == hook_is_egress(f->hook) || f->ct.at[WR_INGRESS].peer != WR_ID_WORLD ||
 	    f->peer_identity != WR_ID_WORLD)
 		return;
 	if (hook_is_egress(f->hook)) {
@@ -237,12 +238,14 @@ OUT_OF_LINE int flow_classify(struct addresses *at, struct flow *f)
 	flow_view(f, &p, &entry);
 	matches = flow_matches(&p, &entry, f->hook, f->v6) && !flow_is_elsewhere(f);
 	if (!matches || flow_is_new(&p, &entry)) {
+		/* A flow of this pod with a client outside, through a service. */
+		const bool external = (f->ct.flags & WR_CT_TRANSLATED) && !f->ct.initiator && f->ct.responder == p.ifindex;
 		/* Against the direction of a live flow, or from another end in place of a flow to the pod. */
 		const enum wr_reason reason =
 			flow_new(f, matches ? !f->forward :
 					       !hook_is_egress(f->hook) && f->forward && f->ct.responder == p.ifindex);
 
-		if (matches && !entry.forward && tcp_is_open(f->l4_proto, entry.flags))
+		if ((matches ? !entry.forward : external) && tcp_is_open(f->l4_proto, entry.flags))
 			f->replace = FLOW_REPLACE_NEVER;
 		return reason;
 	}
@@ -270,7 +273,7 @@ static __always_inline enum wr_reason flow_ends(struct flow *f)
 		f->peer_identity = WR_ID_SOME_POD;
 	f->peer = f->peer_identity;
 	f->ct.flags = f->swapped * WR_CT_SWAPPED | (f->flags & TRANSLATED);
-	if (f->hook == HOOK_TO_POD || f->hook == HOOK_FROM_HOST)
+	if (f->hook == HOOK_TO_POD || (f->hook == HOOK_FROM_HOST && !(f->flags & TRANSLATED)))
 		f->ct.flags |= WR_CT_VIA_STACK;
 	f->ct.initiator = from;
 	f->ct.responder = to;

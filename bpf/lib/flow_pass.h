@@ -57,6 +57,8 @@ static __always_inline enum wr_reason flow_pass(struct packet *p, const struct v
 	flow_verdicts(p, f, place, basis, hook, v6);
 	if (hook != HOOK_FROM_HOST && (f->ct.flags & WR_CT_TRANSLATED))
 		reason = service_passed(p->skb, p->at, f);
+	if (hook == HOOK_FROM_POD || hook == HOOK_FROM_NODE)
+		p->to_client = (f->ct.flags & WR_CT_TRANSLATED) && !f->forward && !f->ct.initiator;
 	if (!reason && hook_is_egress(hook))
 		reason = peer_get(p);
 	return reason;

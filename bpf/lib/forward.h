@@ -3,7 +3,23 @@
 #ifndef WARREN_LIB_FORWARD_H
 #define WARREN_LIB_FORWARD_H
 
+#include "lib/client.h"
 #include "lib/tunnel_out.h"
+
+/* Decrements the hop limit. */
+static __always_inline void forward_hop(void *frame, const bool v6)
+{
+	if (v6) {
+		((struct ipv6hdr *)(frame + ETH_HLEN))->hop_limit--;
+	} else {
+		struct iphdr *ip = frame + ETH_HLEN;
+		/* The hop limit is the high byte of a word: the checksum grows by as much as the word shrinks. */
+		__u32 check = ip->check + (__u32)bpf_htons(0x0100);
+
+		ip->check = check + (check >= 0xffff);
+		ip->ttl--;
+	}
+}
 
 /* Decrements the hop limit and writes the MAC addresses of a local pod; those of another node are written later. */
 static __always_inline bool forward_rewrite(const struct packet *p, const bool v6)
@@ -17,16 +33,7 @@ static __always_inline bool forward_rewrite(const struct packet *p, const bool v
 		mac_copy(eth->h_dest, p->peer->mac);
 		mac_write_host(eth->h_source);
 	}
-	if (v6) {
-		((struct ipv6hdr *)(frame + ETH_HLEN))->hop_limit--;
-	} else {
-		struct iphdr *ip = frame + ETH_HLEN;
-		/* The hop limit is the high byte of a word: the checksum grows by as much as the word shrinks. */
-		__u32 check = ip->check + (__u32)bpf_htons(0x0100);
-
-		ip->check = check + (check >= 0xffff);
-		ip->ttl--;
-	}
+	forward_hop(frame, v6);
 	return true;
 }
 
@@ -51,15 +58,17 @@ static __always_inline enum wr_reason forward_stack(const struct packet *p, enum
 	return reason;
 }
 
-/* Sends an allowed packet straight into the other pod, to another node, or to the stack. */
+/* Sends an allowed packet straight into the other pod, to another node, to a client outside, or to the stack. */
 static __always_inline enum wr_reason forward(struct packet *p, const bool v6)
 {
-	if (!p->peer_ifindex || p->via_stack)
+	if ((!p->peer_ifindex || p->via_stack) && !p->to_client)
 		return forward_stack(p, WR_REASON_TO_STACK);
 	if (p->hop_limit <= 1)
 		return forward_stack(p, WR_REASON_HOP_LIMIT);
 	if (!forward_rewrite(p, v6))
 		return WR_REASON_RUNT;
+	if (p->to_client)
+		return client_look_up(p->skb, v6);
 	return p->peer ? WR_REASON_TO_ENDPOINT : tunnel_send(p, p->ep->identity, v6);
 }
 

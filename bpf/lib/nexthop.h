@@ -102,15 +102,19 @@ static __always_inline struct wr_nexthop *nexthop_get(struct __sk_buff *skb, __u
 	return nh;
 }
 
-/* The largest inner packet: the node's `mtu`, or less if the current device has a smaller MTU. */
-static __always_inline __u32 nexthop_mtu(const struct wr_nexthop *nh, const struct wr_node *node)
+/*
+ * The largest inner packet: the node's `mtu`, or less if the current device has a smaller MTU. `direct`: the packet is
+ * not encapsulated. (The `mtu` of a direct node is that of such packets.)
+ */
+static __always_inline __u32 nexthop_mtu(const struct wr_nexthop *nh, const struct wr_node *node, bool direct)
 {
 	const __u32 tag = node->flags & WR_NODE_KEYED ? WR_TUNNEL_KEY_SIZE : 0;
-	const __u32 overhead = node->flags & WR_NODE_DIRECT ? 0 :
-			       node->flags & WR_NODE_OVER6  ? WR_TUNNEL_OVERHEAD6 + tag :
-							      WR_TUNNEL_OVERHEAD4 + tag;
+	const __u32 overhead = direct			     ? 0 :
+			       node->flags & WR_NODE_OVER6 ? WR_TUNNEL_OVERHEAD6 + tag :
+							     WR_TUNNEL_OVERHEAD4 + tag;
+	const __u32 most = (node->flags & WR_NODE_DIRECT) && !direct ? node->mtu - overhead : node->mtu;
 
-	return nh && nh->mtu > overhead && nh->mtu - overhead < node->mtu ? nh->mtu - overhead : node->mtu;
+	return nh && nh->mtu > overhead && nh->mtu - overhead < most ? nh->mtu - overhead : most;
 }
 
 #endif

@@ -124,6 +124,7 @@ struct packet {
 
 	/* Set by flow_pass(). */
 	bool via_stack;                 /* through the stack, which must reverse its NAT */
+	bool to_client;                 /* a service's packet to a client outside the cluster */
 	__u8 evaluated; /* bit per enum wr_direction: the verdict there is valid, and new unless it is a denial */
 };
 

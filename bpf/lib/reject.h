@@ -6,6 +6,7 @@
 #ifndef WARREN_LIB_REJECT_H
 #define WARREN_LIB_REJECT_H
 
+#include "lib/client.h"
 #include "lib/icmp_error.h"
 #include "lib/too_big.h"
 
@@ -117,17 +118,20 @@ static __always_inline bool reject_write(const struct packet *p, const bool v6)
 	return icmp_error_make(p, &error, ip + REJECT_QUOTED, v6);
 }
 
-/* Returns the tc action for a packet that is rejected with `reason`: into the pod that sent it, or to the stack. */
-OUT_OF_LINE int reject(struct __sk_buff *skb, __u32 slot, __u32 reason)
+/*
+ * Returns the tc action for a packet that is rejected with `reason`: into the pod that sent it, to the stack, or, with
+ * `outside`, to the client outside the cluster.
+ */
+OUT_OF_LINE int reject(struct __sk_buff *skb, __u32 slot, __u32 reason, __u32 outside)
 {
 	const struct packet p = { .skb = skb };
 	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 
-	if (reason == WR_REASON_TOO_BIG)
-		return too_big_reject(skb, slot);
-	if (!IN_FAMILY(v6, reject_write, &p))
+	if (reason == WR_REASON_TOO_BIG ? !too_big_write(skb, slot, outside) : !IN_FAMILY(v6, reject_write, &p))
 		return TC_ACT_SHOT;
-	return bpf_redirect_peer(skb->ifindex, 0);
+	if (outside)
+		return client_look_up(skb, v6) == WR_REASON_TO_CLIENT ? client_redirect() : TC_ACT_SHOT;
+	return reason == WR_REASON_TOO_BIG ? too_big_return(skb) : bpf_redirect_peer(skb->ifindex, 0);
 }
 
 #endif

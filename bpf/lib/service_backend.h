@@ -16,12 +16,13 @@ OUT_OF_LINE int service_list(struct flow *f)
 
 	if (!f)
 		return false;
-	service = service_find(&f->nat.service, f->nat.service_port, f->l4_proto, f->v6);
+	service = service_find(&f->nat.service, f->nat.service_port, f->l4_proto, !f->nat.client, f->v6);
 	if (!service)
 		return false;
 	f->nat.list = service->list;
 	f->nat.count = service->backends;
 	f->nat.affinity = service->affinity_seconds;
+	f->nat.local = service->flags & WR_SERVICE_LOCAL;
 	return true;
 }
 

@@ -53,6 +53,16 @@ static __always_inline void service_query(struct ct_query *q, const struct flow 
 	q->v6 = f->v6;
 }
 
+/*
+ * Sets the ends for the entry of the flow between client and backend: in the client's window or, if that is no endpoint,
+ * in the backend's. `at`: as the client sends.
+ */
+static __always_inline void service_flow_query(struct ct_query *q, const struct addresses *at, const struct flow *f)
+{
+	ct_ends(&q->ends, f->nat.client, f->nat.client ? 0 : IN_FAMILY(f->v6, endpoint_with, &at->daddr));
+	q->v6 = f->v6;
+}
+
 /* Swaps the direction. */
 static __always_inline void service_swap(struct addresses *at, struct flow *f)
 {
@@ -74,7 +84,7 @@ OUT_OF_LINE int service_flow_lives(const struct addresses *at, const struct flow
 
 	if (!at || !f || !q)
 		return false;
-	service_query(q, f);
+	service_flow_query(q, at, f);
 	service_key(&q->key, WR_CT_FLOW, at, f->sport, f->dport, f);
 	return ct_lookup() && (q->ct.flags & WR_CT_TRANSLATED) && !ct_expired(&q->ct, ct_now());
 }
@@ -185,7 +195,7 @@ OUT_OF_LINE int service_flow_delete(const struct addresses *at, const struct flo
 
 	if (!at || !f || !q)
 		return 0;
-	service_query(q, f);
+	service_flow_query(q, at, f);
 	service_key(&q->key, WR_CT_FLOW, at, f->sport, f->dport, f);
 	if (ct_lookup())
 		IN_FAMILY(f->v6, ct_delete, &q->key, f->nat.client, q->where);

@@ -13,26 +13,29 @@
 #define SERVICE_TRIES 8
 
 static __always_inline const struct wr_service *service_lookup_once(const union addr *addr, __be16 port, __u8 l4_proto,
-								    bool v6)
+								    bool external, bool v6)
 {
 	if (v6) {
 		struct wr_service6_key key = { .addr = addr->a6, .port = port, .l4_proto = l4_proto };
 
-		return bpf_map_lookup_elem(&services6, &key);
+		return external ? bpf_map_lookup_elem(&external6, &key) : bpf_map_lookup_elem(&services6, &key);
 	} else {
 		struct wr_service4_key key = { .addr = addr->a4, .port = port, .l4_proto = l4_proto };
 
-		return bpf_map_lookup_elem(&services4, &key);
+		return external ? bpf_map_lookup_elem(&external4, &key) : bpf_map_lookup_elem(&services4, &key);
 	}
 }
 
-/* The service, or NULL. The lookup is repeated: it may have missed an element that was being replaced. */
+/*
+ * The service, or NULL. `external`: for a client outside the cluster. The lookup is repeated: it may have missed an
+ * element that was being replaced.
+ */
 static __always_inline const struct wr_service *service_find(const union addr *addr, __be16 port, __u8 l4_proto,
-							     bool v6)
+							     bool external, bool v6)
 {
-	const struct wr_service *service = service_lookup_once(addr, port, l4_proto, v6);
+	const struct wr_service *service = service_lookup_once(addr, port, l4_proto, external, v6);
 
-	return service ? service : service_lookup_once(addr, port, l4_proto, v6);
+	return service ? service : service_lookup_once(addr, port, l4_proto, external, v6);
 }
 
 /* Copies the address of the backend with this id; false if it does not exist (any more). */

@@ -27,13 +27,13 @@ static __always_inline bool service_may_apply(const struct flow *f)
 
 /* Whether the packet is for a service (nat.resolved), and its backend; nat.chosen: the entries must be written. */
 static __always_inline enum wr_reason service_resolve(struct __sk_buff *skb, struct addresses *at,
-						      struct flow *f)
+						      struct flow *f, __u32 client)
 {
 	const bool begins = f->flags & (BEGINS | ASSOCIATES);
 	enum wr_reason reason;
 	__u32 was;
 
-	service_lookup(at, f, skb->ifindex);
+	service_lookup(at, f, client);
 	was = f->nat.list;
 	if (f->nat.found && !f->nat.usable)
 		f->nat.usable = service_flow_lives(at, f);
@@ -59,17 +59,17 @@ static __always_inline enum wr_reason service_resolve(struct __sk_buff *skb, str
 }
 
 /*
- * For a pod's packet. If it is for a service, `at` and f are those of the flow with the backend afterwards, with
- * TRANSLATED in f->flags; else they are unchanged.
+ * For a packet of the endpoint `client`, or of a client outside the cluster (0). If it is for a service, `at` and f are
+ * those of the flow with the backend afterwards, with TRANSLATED in f->flags; else they are unchanged.
  */
-OUT_OF_LINE int service_select(struct __sk_buff *skb, struct addresses *at, struct flow *f)
+OUT_OF_LINE int service_select(struct __sk_buff *skb, struct addresses *at, struct flow *f, __u32 client)
 {
 	enum wr_reason reason;
 
 	if (!at || !f)
 		return WR_REASON_NO_CONFIG;
 	__builtin_memset(&f->nat, 0, sizeof(f->nat));
-	reason = service_resolve(skb, at, f);
+	reason = service_resolve(skb, at, f, client);
 	if (f->nat.resolved) {
 		f->flags |= TRANSLATED;
 		service_trace(f, WR_TRACE_SERVICE | (f->nat.chosen ? WR_TRACE_CHOSEN : 0), &at->daddr, f->dport);
@@ -103,7 +103,7 @@ static __always_inline enum wr_reason service_refuse(struct __sk_buff *skb, stru
 /* If a pod's packet is for a service, `at` and f are those of the flow with the selected backend afterwards. */
 static __always_inline enum wr_reason service_request(struct __sk_buff *skb, struct addresses *at, struct flow *f)
 {
-	enum wr_reason reason = service_select(skb, at, f);
+	enum wr_reason reason = service_select(skb, at, f, skb->ifindex);
 
 	if (reason == WR_REASON_NO_BACKEND) {
 		f->found = FLOW_NONE;

@@ -33,23 +33,33 @@ static __always_inline bool too_big_make(const struct packet *p, __u32 mtu, cons
 	return icmp_error_make(p, &error, TOO_BIG_QUOTED, v6);
 }
 
-/* Returns the tc action for a packet that is too big for that node: into the pod that sent it, or to the stack. */
-static __always_inline int too_big_reject(struct __sk_buff *skb, __u32 slot)
+/*
+ * Turns a packet that is too big for that node into the error; false: there is none. To a direct node, packets of the
+ * world are encapsulated (tunnel_is_direct()): those of a client outside, and what would fit without a tunnel.
+ */
+static __always_inline bool too_big_write(struct __sk_buff *skb, __u32 slot, bool outside)
 {
 	const struct packet p = { .skb = skb };
-	const struct wr_cluster *c = cluster_get();
 	const struct wr_node *node = node_get(slot);
 	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 	__u32 mtu;
 
-	if (!c || !node || !IN_FAMILY(v6, icmp_error_allowed, &p))
-		return TC_ACT_SHOT;
-	mtu = nexthop_mtu(nexthop_element(slot), node);
-	if (!IN_FAMILY(v6, too_big_make, &p, mtu))
-		return TC_ACT_SHOT;
+	if (!node || !IN_FAMILY(v6, icmp_error_allowed, &p))
+		return false;
+	mtu = nexthop_mtu(nexthop_element(slot), node, node->flags & WR_NODE_DIRECT);
+	if ((node->flags & WR_NODE_DIRECT) && (outside || (!skb->gso_size && skb->len - ETH_HLEN <= mtu)))
+		mtu = nexthop_mtu(nexthop_element(slot), node, false);
+	return IN_FAMILY(v6, too_big_make, &p, mtu);
+}
+
+/* Returns the tc action for the error: into the pod that sent the packet, or to the stack. */
+static __always_inline int too_big_return(struct __sk_buff *skb)
+{
+	const struct wr_cluster *c = cluster_get();
+
 	if (endpoint_get(skb->ifindex))
 		return bpf_redirect_peer(skb->ifindex, 0);
-	return bpf_redirect(c->host_ifindex, BPF_F_INGRESS);
+	return c ? bpf_redirect(c->host_ifindex, BPF_F_INGRESS) : TC_ACT_SHOT;
 }
 
 #endif

@@ -242,17 +242,27 @@ static __always_inline enum wr_reason tunnel_encap(struct packet *p, struct tunn
 	return WR_REASON_TO_NODE;
 }
 
+/*
+ * Whether packets with that sender's identity go to the node without a tunnel. The world's never do: the tunnel names the
+ * node that they came through, to which replies must return.
+ */
+static __always_inline bool tunnel_is_direct(const struct wr_node *node, __u64 identity)
+{
+	return (node->flags & WR_NODE_DIRECT) && identity != WR_ID_WORLD;
+}
+
 static __always_inline enum wr_reason tunnel_write(struct packet *p, struct tunnel_out *out, __u32 slot, const bool v6)
 {
+	const bool direct = tunnel_is_direct(out->node, out->identity);
 	const __u32 bytes = p->skb->len;
 	enum wr_reason reason = WR_REASON_TO_NODE;
 	struct ethhdr *eth;
 
-	if (!tunnel_fits(p, nexthop_mtu(out->nexthop, out->node)))
+	if (!tunnel_fits(p, nexthop_mtu(out->nexthop, out->node, direct)))
 		return WR_REASON_TOO_BIG;
 	if (dry_run)
 		return WR_REASON_TO_NODE;
-	if (out->node->flags & WR_NODE_DIRECT) {
+	if (direct) {
 		eth = packet_at(p, 0, sizeof(*eth));
 		if (!eth)
 			return WR_REASON_RUNT;

@@ -5,6 +5,7 @@
 
 #include <linux/pkt_cls.h>
 
+#include "lib/client.h"
 #include "lib/flow.h"
 #include "lib/reject.h"
 #include "lib/report.h"
@@ -40,9 +41,15 @@ static __always_inline void report(const struct packet *p, enum wr_reason reason
 		ev->policy_class[WR_EGRESS] = f->policy_class[WR_EGRESS];
 		ev->policy_class[WR_INGRESS] = f->policy_class[WR_INGRESS];
 	}
+	/*
+	 * A frame is always that long; 6.1's verifier needs a lower bound other than "not 0", and both bounds of one
+	 * register: it forgets those of a value that was spilled to the stack.
+	 */
+	len = p->skb->len;
+	asm volatile("" : "+r"(len));
 	if (len > WR_EVENT_HEADERS)
 		len = WR_EVENT_HEADERS;
-	/* A frame is always that long; 6.1's verifier needs a lower bound other than "not 0". */
+	asm volatile("" : "+r"(len));
 	if (len >= ETH_HLEN && !bpf_skb_load_bytes(p->skb, 0, ev->headers, len))
 		ev->captured = len;
 	bpf_ringbuf_submit(ev, 0);
@@ -72,6 +79,8 @@ static __always_inline __u32 redirect_target(const struct packet *p, enum wr_rea
 		return receiver(p, reason);
 	if (reason == WR_REASON_TO_HOST)
 		return c ? c->host_ifindex : 0;
+	if (reason == WR_REASON_TO_CLIENT)
+		return client_device();
 	return reason == WR_REASON_TO_NODE ? redirect_uplink(p->skb, p->peer_ifindex & ~WR_REMOTE) : 0;
 }
 
@@ -100,7 +109,7 @@ static __always_inline int verdict(const struct packet *p, enum wr_reason reason
 			report(p, reason, drops);
 	}
 	if ((reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND) && !dry_run)
-		return reject(p->skb, p->peer_ifindex & ~WR_REMOTE, reason);
+		return reject(p->skb, p->peer_ifindex & ~WR_REMOTE, reason, p->direction == WR_INGRESS);
 	if (drops)
 		return TC_ACT_SHOT;
 	/* GATEWAY_REPLY: back into the pod that sent the request. */
@@ -110,6 +119,8 @@ static __always_inline int verdict(const struct packet *p, enum wr_reason reason
 		return tunnel_redirect(p);
 	if (reason == WR_REASON_TO_HOST)
 		return tunnel_redirect_host();
+	if (reason == WR_REASON_TO_CLIENT)
+		return client_redirect();
 	return TC_ACT_OK;
 }
 

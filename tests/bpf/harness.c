@@ -103,6 +103,15 @@ static void growing_fill_all(void)
 #undef X
 }
 
+static void tails_fill(struct warren_bpf *skel)
+{
+	const __u32 service = WR_TAIL_SERVICE;
+	const int prog = bpf_program__fd(skel->progs.service_uplink);
+
+	if (bpf_map_update_elem(bpf_map__fd(skel->maps.tails), &service, &prog, BPF_ANY))
+		fail_msg("the array of programs: %m");
+}
+
 /* A second copy of the programs, over the same maps, that changes nothing. */
 static struct warren_bpf *dry_run_load(void)
 {
@@ -116,11 +125,12 @@ static struct warren_bpf *dry_run_load(void)
 	bpf_object__for_each_map(map, copy->obj) {
 		struct bpf_map *live = bpf_object__find_map_by_name(lab.skel->obj, bpf_map__name(map));
 
-		if (!bpf_map__is_internal(map) && bpf_map__reuse_fd(map, bpf_map__fd(live)))
+		if (!bpf_map__is_internal(map) && map != copy->maps.tails && bpf_map__reuse_fd(map, bpf_map__fd(live)))
 			fail_msg("%s: %m", bpf_map__name(map));
 	}
 	if (warren_bpf__load(copy))
 		fail_msg("loading the dry-run programs: %m");
+	tails_fill(copy);
 	return copy;
 }
 
@@ -140,6 +150,7 @@ int harness_setup(void **state)
 	if (warren_bpf__load(lab.skel))
 		fail_msg("loading the programs: %m");
 	growing_fill_all();
+	tails_fill(lab.skel);
 	lab.dry_run = dry_run_load();
 	lab.ring = ring_buffer__new(bpf_map__fd(lab.skel->maps.events), event_seen, NULL, NULL);
 	lab.cpus = libbpf_num_possible_cpus();

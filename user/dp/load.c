@@ -21,6 +21,7 @@
 #include "loaded.h"
 #include "paths.h"
 #include "progs.h"
+#include "tails.h"
 #include "warren.skel.h"
 
 /* libbpf explains failures only through its print callback: keep the last problem for the error message. */
@@ -312,7 +313,7 @@ static const char *const pinned_programs[] = {
 	WARREN_PROG_XDP_ORIGIN,	   WARREN_PROG_XDP_UPLINK,     WARREN_PROG_XDP_GENERIC,	  WARREN_PROG_SOCK_CONNECT4,
 	WARREN_PROG_SOCK_CONNECT6, WARREN_PROG_SOCK_SEND4,     WARREN_PROG_SOCK_SEND6,	  WARREN_PROG_SOCK_RECEIVE4,
 	WARREN_PROG_SOCK_RECEIVE6, WARREN_PROG_SOCK_PEER4,     WARREN_PROG_SOCK_PEER6,	  WARREN_PROG_SOCK_LIST,
-	WARREN_PROG_FROM_POD,
+	WARREN_PROG_SERVICE_UPLINK, WARREN_PROG_FROM_POD,
 };
 
 /* Programs last. */
@@ -328,6 +329,8 @@ static int pin_all(struct warren_bpf *skel, int mark_shift, struct err *err)
 		r = pin_maps(skel->obj, err);
 	if (r == 0)
 		r = start_ct_gc(bpf_program__fd(skel->progs.ct_gc_start), err);
+	if (r == 0)
+		r = tails_pin(skel, PIN_PROG_DIR, err);
 	for (size_t i = 0; i < ARRAY_SIZE(pinned_programs) && r == 0; i++) {
 		if (bpf_program__autoload(bpf_object__find_program_by_name(skel->obj, pinned_programs[i])))
 			r = load_pin_program(skel->obj, PIN_PROG_DIR, pinned_programs[i], err);
@@ -344,7 +347,7 @@ static int open_loaded(const struct warren_bpf *skel)
 	uint32_t first = 0, load;
 	char path[PIN_PATH_MAX];
 
-	if (!loaded_maps(skel, &maps))
+	if (!loaded_maps(skel, &maps) || !tails_pinned(PIN_PROG_DIR))
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(pinned_programs); i++) {
 		_cleanup_fd_ int fd = loaded_open(skel, &maps, pin_path(path, PIN_PROG_DIR, pinned_programs[i]),
@@ -422,6 +425,9 @@ int load_and_pin(struct warren_bpf *skel, int mark_shift, bool fresh, struct err
 	int r;
 
 	bpf_program__set_autoload(skel->progs.ct_gc_now, false); /* for tests, which cannot wait */
+	r = tails_reuse(skel, PIN_PROG_DIR, err);
+	if (r < 0)
+		return r;
 	r = warren_bpf__load(skel);
 	if (r < 0)
 		return load_error(err, -r, "cannot load the programs");

@@ -10,6 +10,7 @@
 #include "loaded.h"
 #include "lock.h"
 #include "progs.h"
+#include "tails.h"
 #include "warren.skel.h"
 
 static void skel_freep(struct warren_bpf **skel)
@@ -64,7 +65,8 @@ static int dry_run_load(struct warren_bpf *skel, const char *name, struct err *e
 	int r;
 
 	bpf_object__for_each_program(p, skel->obj)
-	    bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0);
+	    bpf_program__set_autoload(p, strcmp(bpf_program__name(p), name) == 0 ||
+					 (tails_follow(name) && tails_have(bpf_program__name(p))));
 	/* A dry run caches no verdict, so its own cache maps have one entry to save memory. */
 	bpf_map__set_max_entries(skel->maps.verdicts4, 1);
 	bpf_map__set_max_entries(skel->maps.verdicts6, 1);
@@ -75,6 +77,11 @@ static int dry_run_load(struct warren_bpf *skel, const char *name, struct err *e
 	/* If it cannot be pinned, the next dry run loads it again. */
 	if (mkdir(PIN_DRY_RUN_DIR, 0700) == 0 || errno == EEXIST)
 		load_pin_program(skel->obj, PIN_DRY_RUN_DIR, name, NULL);
+	if (tails_follow(name)) {
+		r = tails_pin(skel, PIN_DRY_RUN_DIR, err);
+		if (r < 0)
+			return r;
+	}
 	return dup(bpf_program__fd(bpf_object__find_program_by_name(skel->obj, name)));
 }
 

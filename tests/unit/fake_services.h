@@ -27,12 +27,12 @@ struct fake_services {
 	int put_error, delete_error, each_error;
 };
 
-static inline size_t fake_find(const struct fake_services *f, const struct ip *address, uint16_t port, uint8_t protocol)
+static inline size_t fake_find(const struct fake_services *f, const struct dp_service *at)
 {
 	size_t i = 0;
 
-	while (i < f->count && !(ip_equal(&f->v[i].service.ip, address) && f->v[i].service.port == port &&
-				 f->v[i].service.protocol == protocol))
+	while (i < f->count && !(ip_equal(&f->v[i].service.ip, &at->ip) && f->v[i].service.port == at->port &&
+				 f->v[i].service.protocol == at->protocol && f->v[i].service.external == at->external))
 		i++;
 	return i;
 }
@@ -45,7 +45,7 @@ static inline void fake_drop(struct fake_services *f, size_t i)
 
 static inline bool fake_is(const struct dp_service *a, const struct dp_service *b)
 {
-	if (a->backend_count != b->backend_count || a->affinity_seconds != b->affinity_seconds)
+	if (a->backend_count != b->backend_count || a->affinity_seconds != b->affinity_seconds || a->local != b->local)
 		return false;
 	for (size_t i = 0; i < a->backend_count; i++) {
 		if (!ip_equal(&a->backends[i].ip, &b->backends[i].ip) || a->backends[i].port != b->backends[i].port)
@@ -57,7 +57,7 @@ static inline bool fake_is(const struct dp_service *a, const struct dp_service *
 static inline int fake_put(void *arg, const struct dp_service *service, uint32_t *list, struct err *err)
 {
 	struct fake_services *f = arg;
-	size_t i = fake_find(f, &service->ip, service->port, service->protocol);
+	size_t i = fake_find(f, service);
 	struct fake_service made = { .service = *service };
 
 	if (i < f->count && fake_is(&f->v[i].service, service))
@@ -78,10 +78,10 @@ static inline int fake_put(void *arg, const struct dp_service *service, uint32_t
 	return 0;
 }
 
-static inline int fake_delete(void *arg, const struct ip *address, uint16_t port, uint8_t protocol, struct err *err)
+static inline int fake_delete(void *arg, const struct dp_service *service, struct err *err)
 {
 	struct fake_services *f = arg;
-	size_t i = fake_find(f, address, port, protocol);
+	size_t i = fake_find(f, service);
 
 	f->deletes++;
 	if (f->delete_error)
@@ -126,7 +126,7 @@ static inline char *fake_line(const struct dp_service *s)
 	FILE *out = open_memstream(&line, &size);
 
 	assert_non_null(out);
-	fprintf(out, "%s%s", socket_format(&s->ip, s->port, at),
+	fprintf(out, "%s%s%s%s", s->external ? "external " : "", s->local ? "local " : "", socket_format(&s->ip, s->port, at),
 		s->protocol == IPPROTO_UDP ? "/U" : s->protocol == IPPROTO_SCTP ? "/S" : "");
 	if (s->affinity_seconds)
 		fprintf(out, " affinity %u", s->affinity_seconds);

@@ -151,6 +151,14 @@ static inline void service_text(FILE *out, const struct service_object *service)
 	if (service->affinity_seconds)
 		fprintf(out, " affinity %u", service->affinity_seconds);
 	fputs(service->internal_local ? " local" : "", out);
+	fputs(service->external_local ? " external-local" : "", out);
+	fputs(service->source_ranges ? " source-ranges" : "", out);
+	if (service->health_check_port)
+		fprintf(out, " health %u", service->health_check_port);
+	for (size_t i = 0; i < service->external_ip_count; i++)
+		fprintf(out, " external %s", ip_format(&service->external_ips[i], buf));
+	for (size_t i = 0; i < service->balancer_ip_count; i++)
+		fprintf(out, " balancer %s", ip_format(&service->balancer_ips[i], buf));
 }
 
 static inline void slice_text(FILE *out, const struct slice_object *slice)

@@ -434,7 +434,8 @@ static void repairs_changes_of_other_programs_to_the_maps(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_service unknown_service = { .ip = ip("10.96.0.7"), .port = 7, .protocol = IPPROTO_TCP };
-	struct ip known = ip("10.96.0.1"), other = ip("10.96.0.2");
+	struct dp_service known = { .ip = ip("10.96.0.1"), .port = 80, .protocol = IPPROTO_TCP };
+	struct ip other = ip("10.96.0.2");
 	struct err err = { 0 };
 
 	put_service(f->b, "a", WEB);
@@ -442,8 +443,8 @@ static void repairs_changes_of_other_programs_to_the_maps(void **state)
 	put_slice(f->b, "b1", "b", 4, READY("10.0.0.1"), "{port: 8080}");
 	run(f);
 	assert_ok(fake_put(&f->maps, &unknown_service, NULL, &err));
-	assert_ok(fake_delete(&f->maps, &known, 80, IPPROTO_TCP, &err));
-	assert_ok(fake_put(&f->maps, &(struct dp_service){ other, 80, IPPROTO_TCP, 0, NULL, 0 }, NULL, &err));
+	assert_ok(fake_delete(&f->maps, &known, &err));
+	assert_ok(fake_put(&f->maps, &(struct dp_service){ .ip = other, .port = 80, .protocol = IPPROTO_TCP }, NULL, &err));
 	assert_false(balancer_pending(f->b));
 	balancer_lost(f->b);
 	assert_true(balancer_pending(f->b));

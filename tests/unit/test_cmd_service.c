@@ -41,7 +41,7 @@ static void by_the_maps(void **state)
 	row = json_array_get(list, 1);
 	assert_int_equal(json_integer_value(json_object_get(row, "backends")), 5);
 	assert_string_equal(json_text(row, "state"), "ok");
-	expect("service list", 0, "[fd00:96::9]:53  sctp");
+	expect("service list", 0, "[fd00:96::9]:53  sctp      cluster");
 	expect_failure("service list --namespace shop", 1, "no agent runs on this node: the maps hold no names and no namespaces");
 	/* By address, with or without a port. */
 	found = run_both("service get 10.96.0.9", 0, "none: new flows are refused");
@@ -66,11 +66,11 @@ static void by_the_agent(void **state)
 	agent = start_agent();
 	list = run_both("service list", 0, "shop/other: 10.96.0.9:80 belongs to Service shop/web");
 	assert_int_equal(json_array_size(list), 5);
-	expect("service list", 0, "shop/web    dns        10.96.0.9:53     udp              0  refuses");
-	expect("service list", 0, "shop/web    http       10.96.0.9:80     tcp              5  ok");
-	expect("service list", 0, "shop/other  http       10.96.0.9:80     tcp              0  not in maps");
-	expect("service list", 0, "shop/new    -          [fd00:96::1]:7   sctp             0  not in maps");
-	expect("service list", 0, "-           -          [fd00:96::9]:53  sctp             1  ok");
+	expect("service list", 0, "shop/web    dns        10.96.0.9:53     udp       cluster         0  refuses");
+	expect("service list", 0, "shop/web    http       10.96.0.9:80     tcp       cluster         5  ok");
+	expect("service list", 0, "shop/other  http       10.96.0.9:80     tcp       cluster         0  not in maps");
+	expect("service list", 0, "shop/new    -          [fd00:96::1]:7   sctp      cluster         0  not in maps");
+	expect("service list", 0, "-           -          [fd00:96::9]:53  sctp      cluster         1  ok");
 	expect("service list --namespace shop", 0, "shop/web");
 	expect("service list --namespace bank", 0, "no services");
 	found = run_both("service get shop/web", 0, "10.2.0.7:8080      shop/db      b");

@@ -35,7 +35,20 @@ static const struct expected services[] = {
 	{ "{clusterIP: None, internalTrafficPolicy: Local, externalTrafficPolicy: Cluster}", " local" },
 	{ "{clusterIP: None, internalTrafficPolicy: Cluster}", "" },
 	{ "~", "" },
+	/* From outside the cluster; what is not programmed of it is the balancer's decision. */
+	{ "{clusterIP: None, externalTrafficPolicy: Local, healthCheckNodePort: 32000}", " external-local health 32000" },
+	{ "{clusterIP: None, externalTrafficPolicy: '', healthCheckNodePort: 0, externalIPs: ~}", "" },
+	{ "{clusterIP: None, externalIPs: [198.51.100.1, \"2001:db8::1\", 127.0.0.1]}",
+	  " external 198.51.100.1 external 2001:db8::1 external 127.0.0.1" },
+	{ "{clusterIP: None, loadBalancerSourceRanges: [192.0.2.0/24]}", " source-ranges" },
+	{ "{clusterIP: None, loadBalancerSourceRanges: []}", "" },
 	/* Refused. */
+	{ "{externalTrafficPolicy: local}", SERVICE_BAD "spec.externalTrafficPolicy: \"local\" must be Cluster or Local" },
+	{ "{externalIPs: [10.0.0]}", SERVICE_BAD "spec.externalIPs[0]: \"10.0.0\" is not an IP address" },
+	{ "{externalIPs: [~]}", SERVICE_BAD "spec.externalIPs[0]: \"\" is not an IP address" },
+	{ "{externalIPs: 10.0.0.1}", SERVICE_BAD "spec.externalIPs: must be a list" },
+	{ "{loadBalancerSourceRanges: 7}", SERVICE_BAD "spec.loadBalancerSourceRanges: must be a list" },
+	{ "{healthCheckNodePort: 70000}", SERVICE_BAD "spec.healthCheckNodePort: 70000 must be from 1 to 65535" },
 	{ "7", SERVICE_BAD "spec: must be an object" },
 	{ "{type: ClusterIp}", SERVICE_BAD "spec.type: \"ClusterIp\" must be ClusterIP, NodePort, LoadBalancer or ExternalName" },
 	{ "{clusterIP: 10.0.0.1}", SERVICE_BAD "spec.ports: required" },
@@ -80,6 +93,24 @@ static const struct expected services[] = {
 static void decodes_services(void **state)
 {
 	CHECK(services, "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: %s\n", "Service default/s%s");
+}
+
+static const struct expected service_status[] = {
+	{ "~", "" },
+	{ "{loadBalancer: ~}", "" },
+	{ "{loadBalancer: {ingress: [{ip: 198.51.100.1}, {ip: \"2001:db8::1\", ipMode: VIP}]}}",
+	  " balancer 198.51.100.1 balancer 2001:db8::1" },
+	{ "{loadBalancer: {ingress: [{ip: 198.51.100.1, ipMode: Proxy}, {hostname: a.example}, {ip: 198.51.100.2, ipMode: New}]}}", "" },
+	{ "{loadBalancer: {ingress: [{ip: 127.0.0.1, ports: []}]}}", " balancer 127.0.0.1" },
+	{ "7", SERVICE_BAD "status: must be an object" },
+	{ "{loadBalancer: {ingress: {}}}", SERVICE_BAD "status.loadBalancer.ingress: must be a list" },
+	{ "{loadBalancer: {ingress: [{ip: a.example}]}}",
+	  SERVICE_BAD "status.loadBalancer.ingress[0].ip: \"a.example\" is not an IP address" },
+};
+
+static void decodes_addresses_of_load_balancers(void **state)
+{
+	CHECK(service_status, "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nstatus: %s\n", "Service default/s%s");
 }
 
 static const struct expected service_metadata[] = {
@@ -206,6 +237,9 @@ static uint64_t fingerprint_of(const char *text)
 }
 
 #define SERVICE(spec) "---\n{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {" spec "}}"
+#define STATUS(ingress)                                                                                                \
+	"---\n{apiVersion: v1, kind: Service, metadata: {name: a}, "                                                   \
+	"spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}, status: {loadBalancer: {ingress: [" ingress "]}}}"
 #define SLICE(service, spec) \
 	"---\n{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, " spec ", " \
 	"metadata: {name: a, labels: {kubernetes.io/service-name: " service "}}}"
@@ -222,6 +256,13 @@ static void fingerprints_cover_every_field(void **state)
 		SERVICE("clusterIP: 10.0.0.1, ports: [{port: 80}], type: NodePort"),
 		SERVICE("clusterIP: 10.0.0.1, ports: [{port: 80}], internalTrafficPolicy: Local"),
 		SERVICE("clusterIP: 10.0.0.1, ports: [{port: 80}], sessionAffinity: ClientIP"),
+		SERVICE("clusterIP: 10.0.0.1, ports: [{port: 80}], externalTrafficPolicy: Local"),
+		SERVICE("clusterIP: 10.0.0.1, ports: [{port: 80}], loadBalancerSourceRanges: [192.0.2.0/24]"),
+		SERVICE("clusterIP: 10.0.0.1, ports: [{port: 80}], healthCheckNodePort: 32000"),
+		SERVICE("clusterIP: 10.0.0.1, ports: [{port: 80}], externalIPs: [198.51.100.1]"),
+		SERVICE("clusterIP: 10.0.0.1, ports: [{port: 80}], externalIPs: [198.51.100.1, 198.51.100.2]"),
+		STATUS("{ip: 198.51.100.1}"),
+		STATUS("{ip: 198.51.100.2}"),
 		SERVICE("clusterIPs: [10.0.0.1, \"fd00::1\"], ports: [{port: 80}]"),
 		SLICE("s", "endpoints: [{addresses: [10.0.0.1]}]"),
 		SLICE("t", "endpoints: [{addresses: [10.0.0.1]}]"),
@@ -295,6 +336,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(decodes_services),
+		cmocka_unit_test(decodes_addresses_of_load_balancers),
 		cmocka_unit_test(recognizes_services_for_nat),
 		cmocka_unit_test(decodes_endpoint_slices),
 		cmocka_unit_test(decodes_lists),

@@ -138,7 +138,10 @@ static const struct {
 		  "'status':{'addresses':[{'type':'InternalIP','address':'192.168.0.1'},{'type':'Hostname','address':'n1'}]}}" },
 	{ "Service", "{'metadata':{'namespace':'d','name':'s'},'spec':{'type':'NodePort','clusterIP':'10.96.0.1','clusterIPs':['10.96.0.1'],"
 		     "'sessionAffinity':'ClientIP','sessionAffinityConfig':{'clientIP':{'timeoutSeconds':60}},'internalTrafficPolicy':'Local',"
-		     "'ports':[{'name':'a','port':80,'protocol':'TCP','nodePort':30080},{'name':'b','port':53,'protocol':'UDP'}]}}" },
+		     "'externalIPs':['198.51.100.1','2001:db8::1'],'loadBalancerSourceRanges':['192.0.2.0/24'],"
+		     "'externalTrafficPolicy':'Local','healthCheckNodePort':32000,"
+		     "'ports':[{'name':'a','port':80,'protocol':'TCP','nodePort':30080},{'name':'b','port':53,'protocol':'UDP'}]},"
+		     "'status':{'loadBalancer':{'ingress':[{'ip':'198.51.100.2','ipMode':'VIP'},{'ip':'198.51.100.3','ipMode':'Proxy'},{}]}}}" },
 	{ "EndpointSlice", "{'metadata':{'namespace':'d','name':'s-1','labels':{'kubernetes.io/service-name':'s'}},'addressType':'IPv4',"
 			   "'endpoints':[{'addresses':['10.0.0.1'],'conditions':{'ready':false,'serving':true,'terminating':true},"
 			   "'nodeName':'n1'},{'addresses':['10.0.0.2'],'conditions':{}}],'ports':[{'name':'a','port':8080,'protocol':'TCP'}]}" },

@@ -190,10 +190,12 @@ static uint64_t modest_changes(unsigned first, size_t count)
 		for (unsigned i = 0; i < 4; i++) {
 			_cleanup_free_ struct dp_backend *backends = NULL;
 			const struct ip expected = ip_add(ip(i / 2 ? "fd00:1::" : "11.0.0.0"), (7 << 20) + first);
+			const struct dp_service service = { .ip = vips[i / 2], .port = (uint16_t)(i % 2 + 1),
+							    .protocol = IPPROTO_TCP };
 			struct err err = { 0 };
 			size_t found;
 
-			assert_ok(dp_service_backends(&vips[i / 2], (uint16_t)(i % 2 + 1), IPPROTO_TCP, &backends, &found, &err));
+			assert_ok(dp_service_backends(&service, &backends, &found, &err));
 			if (found != count || !ip_equal(&backends[0].ip, &expected)) {
 				assert_false(done);
 				break;

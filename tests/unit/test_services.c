@@ -14,15 +14,27 @@ static const char *const vips[] = { "10.96.0.1", "fd00:96::1" };
 static const char *const first_backends[] = { "10.1.0.2", "fd00:1::2" };
 static const char *const maps[] = { "backends4", "backends6" };
 
+static const char *const service_maps[2][2] = { { "services4", "services6" }, { "external4", "external6" } };
+
 static struct dp_services *services;
+static bool external; /* services that are put and deleted */
 
 static int services_rig_load(void **state)
 {
 	struct err err = { 0 };
 
+	external = false;
 	assert_int_equal(dp_rig_load_maps(state), 0);
 	assert_ok(dp_services_open(&services, &err));
 	return 0;
+}
+
+static int external_rig_load(void **state)
+{
+	const int r = services_rig_load(state);
+
+	external = true;
+	return r;
 }
 
 static int services_rig_unload(void **state)
@@ -46,12 +58,19 @@ static size_t elements(const char *map)
 static void put(int v6, uint8_t protocol, size_t count, uint16_t port)
 {
 	struct dp_backend backends[8];
-	const struct dp_service service = { ip(vips[v6]), 80, protocol, 10800, backends, count };
+	const struct dp_service service = { ip(vips[v6]), 80, protocol, 10800, backends, count, external, external };
 	struct err err = { 0 };
 
 	for (size_t i = 0; i < count; i++)
 		backends[i] = (struct dp_backend){ ip_add(ip(first_backends[v6]), i), (uint16_t)(port + i) };
 	assert_ok(dp_service_put(services, &service, NULL, &err));
+}
+
+static void delete(int v6, uint8_t protocol, uint16_t port)
+{
+	struct err err = { 0 };
+
+	assert_ok(dp_service_delete(services, &(struct dp_service){ .ip = ip(vips[v6]), .port = port, .protocol = protocol, .external = external }, &err));
 }
 
 struct seen {
@@ -72,7 +91,9 @@ static int see(const struct dp_service *service, void *arg)
 	assert_int_equal(service->port, 80);
 	assert_int_equal(service->affinity_seconds, 10800);
 	seen->services++;
-	assert_ok(dp_service_backends(&service->ip, 80, service->protocol, &backends, &count, &err));
+	assert_int_equal(service->external, external);
+	assert_int_equal(service->local, external);
+	assert_ok(dp_service_backends(service, &backends, &count, &err));
 	assert_int_equal(count, service->backend_count);
 	seen->backends += count;
 	for (size_t i = 0; i < count; i++) {
@@ -95,12 +116,9 @@ static struct seen each(void)
 
 static void services_are_put_and_deleted(void **state)
 {
-	struct err err = { 0 };
 	struct seen seen;
 
 	for (int v6 = 0; v6 < 2; v6++) {
-		const struct ip vip = ip(vips[v6]);
-
 		put(v6, IPPROTO_TCP, 3, 8080);
 		put(v6, IPPROTO_UDP, 1, 53);
 		put(v6, IPPROTO_SCTP, 0, 0);
@@ -112,12 +130,12 @@ static void services_are_put_and_deleted(void **state)
 		assert_int_equal(seen.services, 3);
 		assert_int_equal(seen.backends, 5);
 		assert_int_equal(seen.ports, 5 * 9000 + 10);
-		assert_ok(dp_service_delete(services, &vip, 80, IPPROTO_TCP, &err));
-		assert_ok(dp_service_delete(services, &vip, 80, IPPROTO_TCP, &err));
+		delete(v6, IPPROTO_TCP, 80);
+		delete(v6, IPPROTO_TCP, 80);
 		assert_int_equal(elements(maps[v6]), 0);
 		assert_int_equal(each().services, 2);
-		assert_ok(dp_service_delete(services, &vip, 80, IPPROTO_UDP, &err));
-		assert_ok(dp_service_delete(services, &vip, 80, IPPROTO_SCTP, &err));
+		delete(v6, IPPROTO_UDP, 80);
+		delete(v6, IPPROTO_SCTP, 80);
 		assert_int_equal(each().services, 0);
 	}
 }
@@ -133,7 +151,7 @@ static void reopen(void)
 
 static uint32_t list_of(int v6)
 {
-	_cleanup_fd_ int fd = map_fd(v6 ? "services6" : "services4");
+	_cleanup_fd_ int fd = map_fd(service_maps[external][v6]);
 	struct wr_service service = { 0 };
 	char key[64];
 
@@ -198,7 +216,7 @@ static void list_numbers_are_never_reused(void **state)
 
 static uint32_t backend_of(int v6, uint8_t protocol, uint32_t index)
 {
-	_cleanup_fd_ int fd = map_fd(v6 ? "services6" : "services4"), lists = map_fd("service_lists");
+	_cleanup_fd_ int fd = map_fd(service_maps[external][v6]), lists = map_fd("service_lists");
 	struct wr_service4_key key4 = { .port = htons(80), .l4_proto = protocol };
 	struct wr_service6_key key6 = { .port = htons(80), .l4_proto = protocol };
 	const struct ip vip = ip(vips[v6]);
@@ -216,7 +234,7 @@ static uint32_t backend_of(int v6, uint8_t protocol, uint32_t index)
 static void a_backend_keeps_its_id(void **state)
 {
 	struct dp_backend backend;
-	struct dp_service other = { .port = 81, .protocol = IPPROTO_TCP, .affinity_seconds = 10800, .backends = &backend, .backend_count = 1 };
+	struct dp_service other = { .port = 81, .protocol = IPPROTO_TCP, .affinity_seconds = 10800, .backends = &backend, .backend_count = 1, .external = external };
 	struct err err = { 0 };
 
 	for (int v6 = 0; v6 < 2; v6++) {
@@ -242,7 +260,7 @@ static void a_backend_keeps_its_id(void **state)
 		/* Another protocol's is another backend. */
 		put(v6, IPPROTO_UDP, 3, 8080);
 		assert_int_not_equal(backend_of(v6, IPPROTO_UDP, 2), id);
-		assert_ok(dp_service_delete(services, &other.ip, 81, IPPROTO_TCP, &err));
+		delete(v6, IPPROTO_TCP, 81);
 		assert_int_equal(elements(maps[v6]), 6);
 		/* A removed backend that is added again gets a new id. */
 		put(v6, IPPROTO_TCP, 0, 0);
@@ -265,10 +283,10 @@ static void nonsense_is_refused(void **state)
 /* Fills the map of services: the last one is refused whole, and leaves no list. */
 static void a_full_map_is_an_error(void **state)
 {
-	_cleanup_fd_ int fd = map_fd("services4");
+	_cleanup_fd_ int fd = map_fd(service_maps[external][0]);
 	struct wr_service filler = { .list = 1 };
 	struct dp_backend backend = { ip(first_backends[0]), 80 };
-	struct dp_service service = { ip(vips[0]), 80, IPPROTO_TCP, 0, &backend, 1 };
+	struct dp_service service = { ip(vips[0]), 80, IPPROTO_TCP, 0, &backend, 1, .external = external };
 	struct err err = { 0 };
 	int r = 0;
 
@@ -278,7 +296,7 @@ static void a_full_map_is_an_error(void **state)
 		r = bpf_map_update_elem(fd, &key, &filler, BPF_NOEXIST);
 	}
 	assert_int_equal(dp_service_put(services, &service, NULL, &err), -ENOSPC);
-	assert_non_null(strstr(err.msg, "services4 is full"));
+	assert_non_null(strstr(err.msg, external ? "external4 is full" : "services4 is full"));
 	assert_int_equal(elements("backends4"), 0);
 	assert_int_equal(elements("service_lists") + elements("service_members"), 0);
 }
@@ -295,7 +313,7 @@ static void same_backends_are_one_list(void **state)
 		for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
 			backends[i] = (struct dp_backend){ ip_add(ip(first_backends[v6]), i), 8080 };
 		for (uint16_t port = 80; port < 90; port++) {
-			const struct dp_service service = { vip, port, IPPROTO_TCP, 0, backends, ARRAY_SIZE(backends) };
+			const struct dp_service service = { vip, port, IPPROTO_TCP, 0, backends, ARRAY_SIZE(backends), port % 2 };
 
 			assert_ok(dp_service_put(services, &service, NULL, &err));
 		}
@@ -304,7 +322,8 @@ static void same_backends_are_one_list(void **state)
 		reopen();
 		for (uint16_t port = 80; port < 90; port++) {
 			assert_int_equal(elements("service_lists"), 3);
-			assert_ok(dp_service_delete(services, &vip, port, IPPROTO_TCP, &err));
+			external = port % 2;
+			delete(v6, IPPROTO_TCP, port);
 		}
 		assert_int_equal(elements("service_lists") + elements("service_members") + elements(maps[v6]), 0);
 	}
@@ -331,7 +350,7 @@ static void a_list_without_room_is_cut(void **state)
 	service.backends = backends;
 	service.backend_count = 3;
 	assert_int_equal(dp_service_put(services, &service, NULL, &err), -E2BIG);
-	assert_ok(dp_service_backends(&service.ip, 80, IPPROTO_TCP, &found, &count, &err));
+	assert_ok(dp_service_backends(&service, &found, &count, &err));
 	assert_int_equal(count, 2);
 	assert_true(ip_equal(&found[0].ip, &backends[0].ip));
 	free(found);
@@ -355,11 +374,11 @@ static int meddle(const struct dp_service *service, void *arg)
 
 	_cleanup_free_ struct dp_backend *backends = NULL;
 
-	m->gone = dp_service_backends(&service->ip, service->port, service->protocol, &backends, &m->backends, &err) == -ENOENT;
+	m->gone = dp_service_backends(service, &backends, &m->backends, &err) == -ENOENT;
 	if (m->calls++)
 		return 0;
 	if (m->delete)
-		assert_ok(dp_service_delete(services, &service->ip, service->port, other, &err));
+		delete(service->ip.family == AF_INET6, other, 80);
 	else
 		put(service->ip.family == AF_INET6, other, 2, 9000);
 	return 0;
@@ -379,22 +398,65 @@ static void listed_as_they_change(void **state)
 		m = (struct meddler){ .delete = true };
 		assert_ok(dp_service_each(meddle, &m, &err));
 		assert_true(m.calls == 1 || m.gone);
-		for (int i = 0; i < 2; i++) {
-			struct ip vip = ip(vips[v6]);
+		delete(v6, IPPROTO_TCP, 80);
+		delete(v6, IPPROTO_UDP, 80);
+	}
+}
 
-			assert_ok(dp_service_delete(services, &vip, 80, i ? IPPROTO_TCP : IPPROTO_UDP, &err));
+/* The same address and port for pods and for clients outside: two services, each with its own backends and flags. */
+static void both_scopes_are_apart(void **state)
+{
+	struct dp_backend backends[3], *found;
+	struct dp_service service = { .port = 80, .protocol = IPPROTO_UDP, .backends = backends };
+	size_t counted[2], listed, count;
+	struct err err = { 0 };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		service.ip = ip(vips[v6]);
+		for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
+			backends[i] = (struct dp_backend){ ip_add(ip(first_backends[v6]), i), 8080 };
+		for (int out = 0; out < 2; out++) {
+			service.external = service.local = out;
+			service.backend_count = out ? 1 : 3;
+			assert_ok(dp_service_put(services, &service, NULL, &err));
 		}
+		reopen();
+		for (int out = 0; out < 2; out++) {
+			external = out;
+			service.external = out;
+			assert_ok(dp_service_backends(&service, &found, &count, &err));
+			assert_int_equal(count, out ? 1 : 3);
+			free(found);
+			assert_true(dp_service_has_backend(&service, backend_of(v6, IPPROTO_UDP, 0)));
+			external = false;
+			assert_int_equal(dp_service_has_backend(&service, backend_of(v6, IPPROTO_UDP, 2)), !out);
+		}
+		dp_services_count(services, counted, &listed);
+		assert_int_equal(counted[v6], 3);
+		assert_int_equal(listed, 4);
+		/* The host's sockets do not use external ones. */
+		external = true;
+		dp_services_udp_changed(services);
+		delete(v6, IPPROTO_UDP, 80);
+		assert_false(dp_services_udp_changed(services));
+		assert_int_equal(elements(service_maps[true][v6]), 0);
+		external = false;
+		delete(v6, IPPROTO_UDP, 80);
+		assert_true(dp_services_udp_changed(services));
+		assert_int_equal(elements(service_maps[false][v6]) + elements(maps[v6]), 0);
 	}
 }
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, services_rig_load, services_rig_unload)
+#define TEST(f)                                                                        \
+	cmocka_unit_test_setup_teardown(f, services_rig_load, services_rig_unload),    \
+		cmocka_unit_test_setup_teardown(f, external_rig_load, services_rig_unload)
 	const struct CMUnitTest tests[] = {
 		TEST(services_are_put_and_deleted),  TEST(stale_lists_are_removed),  TEST(list_numbers_are_never_reused),
 		TEST(a_backend_keeps_its_id),
 		TEST(nonsense_is_refused), TEST(a_full_map_is_an_error), TEST(same_backends_are_one_list),
-		TEST(a_list_without_room_is_cut), TEST(listed_as_they_change),
+		TEST(a_list_without_room_is_cut), TEST(listed_as_they_change), TEST(both_scopes_are_apart),
 	};
 
 	return cmocka_run_group_tests(tests, dp_rig_make, NULL);

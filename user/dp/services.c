@@ -13,7 +13,8 @@
 #define READ_TRIES 4
 
 struct dp_services {
-	int services[2], backends[2], lists, members, state_fd; /* maps; [0] of IPv4, [1] of IPv6 */
+	int services[2][2]; /* maps; [1] external; of each [0] of IPv4, [1] of IPv6 */
+	int backends[2], lists, members, state_fd;
 	struct wr_service_state state;
 	struct backends ids;
 	struct backend_lists shared;
@@ -21,7 +22,7 @@ struct dp_services {
 	bool udp_changed; /* since dp_services_udp_changed() */
 };
 
-static const char *const service_maps[] = { "services4", "services6" };
+static const char *const service_maps[2][2] = { { "services4", "services6" }, { "external4", "external6" } };
 static const char *const backend_maps[] = { "backends4", "backends6" };
 
 union service_key {
@@ -34,7 +35,8 @@ void dp_services_close(struct dp_services *services)
 	if (!services)
 		return;
 	for (int v6 = 0; v6 < 2; v6++) {
-		closep(&services->services[v6]);
+		closep(&services->services[false][v6]);
+		closep(&services->services[true][v6]);
 		closep(&services->backends[v6]);
 	}
 	closep(&services->lists);
@@ -52,17 +54,27 @@ static void services_closep(struct dp_services **services)
 
 /* --- keys and values ---------------------------------------------------------------------------------------------- */
 
-static void key_make(const struct ip *ip, uint16_t port, uint8_t protocol, union service_key *key)
+static bool is_v6(const struct dp_service *service)
+{
+	return service->ip.family == AF_INET6;
+}
+
+static const char *map_of(const struct dp_service *service)
+{
+	return service_maps[service->external][is_v6(service)];
+}
+
+static void key_make(const struct dp_service *service, union service_key *key)
 {
 	memset(key, 0, sizeof(*key));
-	if (ip->family == AF_INET6) {
-		memcpy(&key->v6.addr, ip->bytes, sizeof(key->v6.addr));
-		key->v6.port = htons(port);
-		key->v6.l4_proto = protocol;
+	if (is_v6(service)) {
+		memcpy(&key->v6.addr, service->ip.bytes, sizeof(key->v6.addr));
+		key->v6.port = htons(service->port);
+		key->v6.l4_proto = service->protocol;
 	} else {
-		memcpy(&key->v4.addr, ip->bytes, sizeof(key->v4.addr));
-		key->v4.port = htons(port);
-		key->v4.l4_proto = protocol;
+		memcpy(&key->v4.addr, service->ip.bytes, sizeof(key->v4.addr));
+		key->v4.port = htons(service->port);
+		key->v4.l4_proto = service->protocol;
 	}
 }
 
@@ -114,7 +126,7 @@ static int list_acquire(struct dp_services *services, const struct dp_service *s
 		return err_errno(err, ENOMEM, "cannot make a list of backends");
 	for (size_t i = 0; i < service->backend_count; i++)
 		backend_make(&service->backends[i], service->protocol, &values[i]);
-	return backend_lists_acquire(&services->shared, service->ip.family == AF_INET6, values, service->backend_count,
+	return backend_lists_acquire(&services->shared, is_v6(service), values, service->backend_count,
 				  socket_format(&service->ip, service->port, text), list, err);
 }
 
@@ -129,29 +141,36 @@ static int list_reuse(struct dp_services *services, const struct dp_service *ser
 	return (*list)->count == service->backend_count ? 0 : -ENOSPC;
 }
 
+/* Whether UDP sockets of this host may have a backend of the service. */
+static bool sockets_use(const struct dp_service *service)
+{
+	return service->protocol == IPPROTO_UDP && !service->external;
+}
+
 /* Makes the service's element refer to this list, and releases its earlier list. */
 static int service_write(struct dp_services *services, const struct dp_service *service, struct backend_list *list,
 			 struct err *err)
 {
 	const struct wr_service now = { .list = list->number, .backends = (__u32)list->count,
-					.affinity_seconds = service->affinity_seconds };
-	const bool v6 = service->ip.family == AF_INET6;
+					.affinity_seconds = service->affinity_seconds,
+					.flags = service->local ? WR_SERVICE_LOCAL : 0 };
+	const int fd = services->services[service->external][is_v6(service)];
 	struct wr_service was = { 0 };
 	struct backend_list *old;
 	char text[SOCKET_STRLEN];
 	union service_key key;
 	int num;
 
-	key_make(&service->ip, service->port, service->protocol, &key);
-	bpf_map_lookup_elem(services->services[v6], &key, &was);
+	key_make(service, &key);
+	bpf_map_lookup_elem(fd, &key, &was);
 	old = backend_lists_find(&services->shared, was.list);
 	if ((old != list || memcmp(&was, &now, sizeof(now)) != 0) &&
-	    bpf_map_update_elem(services->services[v6], &key, &now, BPF_ANY) < 0) {
+	    bpf_map_update_elem(fd, &key, &now, BPF_ANY) < 0) {
 		num = errno;
 		backend_lists_release(&services->shared, list, NULL);
-		return dp_map_not_written(num, service_maps[v6], socket_format(&service->ip, service->port, text), err);
+		return dp_map_not_written(num, map_of(service), socket_format(&service->ip, service->port, text), err);
 	}
-	services->udp_changed |= old && old != list && service->protocol == IPPROTO_UDP;
+	services->udp_changed |= old && old != list && sockets_use(service);
 	return old ? backend_lists_release(&services->shared, old, err) : 0;
 }
 
@@ -206,20 +225,18 @@ int dp_service_put(struct dp_services *services, const struct dp_service *servic
 	return fits == -ENOSPC ? part_written(service, list, err) : fits;
 }
 
-int dp_service_delete(struct dp_services *services, const struct ip *ip, uint16_t port, uint8_t protocol,
-		      struct err *err)
+int dp_service_delete(struct dp_services *services, const struct dp_service *service, struct err *err)
 {
-	const bool v6 = ip->family == AF_INET6;
+	const int fd = services->services[service->external][is_v6(service)];
 	struct backend_list *list;
 	struct wr_service was;
 	union service_key key;
 
 	services->fresh = false;
-	key_make(ip, port, protocol, &key);
-	if (bpf_map_lookup_elem(services->services[v6], &key, &was) < 0 ||
-	    bpf_map_delete_elem(services->services[v6], &key) < 0)
-		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot delete from map %s", service_maps[v6]);
-	services->udp_changed |= protocol == IPPROTO_UDP;
+	key_make(service, &key);
+	if (bpf_map_lookup_elem(fd, &key, &was) < 0 || bpf_map_delete_elem(fd, &key) < 0)
+		return errno == ENOENT ? 0 : err_errno(err, errno, "cannot delete from map %s", map_of(service));
+	services->udp_changed |= sockets_use(service);
 	list = backend_lists_find(&services->shared, was.list);
 	return list ? backend_lists_release(&services->shared, list, err) : 0;
 }
@@ -310,7 +327,9 @@ static int repair_services(struct dp_services *services, struct err *err)
 
 	for (int v6 = 0; v6 < 2 && r == 0; v6++) {
 		repair.v6 = v6;
-		r = walk_map(services->services[v6], service_maps[v6], read_service, &repair, err);
+		for (int external = 0; external < 2 && r == 0; external++)
+			r = walk_map(services->services[external][v6], service_maps[external][v6], read_service,
+				     &repair, err);
 		if (r == 0)
 			r = walk_map(services->backends[v6], backend_maps[v6], read_backend, &repair, err);
 	}
@@ -365,10 +384,13 @@ int dp_services_open(struct dp_services **out, struct err *err)
 
 	if (!services)
 		return err_errno(err, ENOMEM, "cannot open the services");
-	*services = (struct dp_services){ .services = { -1, -1 }, .backends = { -1, -1 }, .lists = -1,
+	*services = (struct dp_services){ .services = { { -1, -1 }, { -1, -1 } }, .backends = { -1, -1 }, .lists = -1,
 					 .members = -1, .state_fd = -1 };
 	const struct dp_map_fd maps[] = {
-		{ service_maps[0], &services->services[0] }, { service_maps[1], &services->services[1] },
+		{ service_maps[false][0], &services->services[false][0] },
+		{ service_maps[false][1], &services->services[false][1] },
+		{ service_maps[true][0], &services->services[true][0] },
+		{ service_maps[true][1], &services->services[true][1] },
 		{ backend_maps[0], &services->backends[0] }, { backend_maps[1], &services->backends[1] },
 		{ "service_lists", &services->lists }, { "service_members", &services->members },
 		{ "service_state", &services->state_fd },
@@ -391,7 +413,7 @@ void dp_services_count(const struct dp_services *services, size_t backends[2], s
 /* --- read -------------------------------------------------------------------------------------------------------- */
 
 struct walk {
-	bool v6;
+	bool external, v6;
 	int (*fn)(const struct dp_service *service, void *arg);
 	void *arg;
 };
@@ -407,21 +429,26 @@ static int on_service(const void *key, const void *value, int cpus, void *arg)
 					   .port = ntohs(v6 ? k->v6.port : k->v4.port),
 					   .protocol = v6 ? k->v6.l4_proto : k->v4.l4_proto,
 					   .affinity_seconds = stored->affinity_seconds,
-					   .backend_count = stored->backends },
+					   .backend_count = stored->backends,
+					   .external = w->external,
+					   .local = stored->flags & WR_SERVICE_LOCAL },
 		     w->arg);
+}
+
+static int walk_services(const struct walk *w, struct err *err)
+{
+	const char *name = service_maps[w->external][w->v6];
+	_cleanup_fd_ int fd = dp_map_open(name, err);
+
+	return fd < 0 ? fd : dp_map_walk(fd, dp_map_find(name, err), on_service, (void *)w, err);
 }
 
 int dp_service_each(int (*fn)(const struct dp_service *service, void *arg), void *arg, struct err *err)
 {
 	int r = 0;
 
-	for (int v6 = 0; v6 < 2 && r == 0; v6++) {
-		_cleanup_fd_ int services = dp_map_open(service_maps[v6], err);
-		struct walk w = { v6, fn, arg };
-
-		r = services < 0 ? services
-				 : dp_map_walk(services, dp_map_find(service_maps[v6], err), on_service, &w, err);
-	}
+	for (int i = 0; i < 4 && r == 0; i++)
+		r = walk_services(&(struct walk){ i >= 2, i % 2, fn, arg }, err);
 	return r == -ENOMEM ? err_errno(err, ENOMEM, "cannot list the services") : r;
 }
 
@@ -444,23 +471,22 @@ static size_t list_read(int backends_fd, int lists_fd, bool v6, const struct wr_
  * A list shorter than stored.backends was deleted meanwhile, so its service has another one by now, or is gone. (In
  * maps that something else has damaged the list stays short.)
  */
-int dp_service_backends(const struct ip *ip, uint16_t port, uint8_t protocol, struct dp_backend **out, size_t *count,
-			struct err *err)
+int dp_service_backends(const struct dp_service *service, struct dp_backend **out, size_t *count, struct err *err)
 {
-	const bool v6 = ip->family == AF_INET6;
+	const bool v6 = is_v6(service);
 	_cleanup_free_ struct dp_backend *backends = NULL;
 	struct wr_service stored;
 	union service_key key;
-	_cleanup_fd_ int services = dp_map_open(service_maps[v6], err);
+	_cleanup_fd_ int services = dp_map_open(map_of(service), err);
 	_cleanup_fd_ int backends_fd = services < 0 ? services : dp_map_open(backend_maps[v6], err);
 	_cleanup_fd_ int lists = backends_fd < 0 ? backends_fd : dp_map_open("service_lists", err);
 
 	if (lists < 0)
 		return lists;
-	key_make(ip, port, protocol, &key);
+	key_make(service, &key);
 	for (int i = 0; i < READ_TRIES; i++) {
 		if (bpf_map_lookup_elem(services, &key, &stored) < 0)
-			return err_errno(err, errno, "cannot read a service from map %s", service_maps[v6]);
+			return err_errno(err, errno, "cannot read a service from map %s", map_of(service));
 		free(backends);
 		backends = calloc((size_t)stored.backends + 1, sizeof(*backends));
 		if (!backends)
@@ -473,10 +499,9 @@ int dp_service_backends(const struct ip *ip, uint16_t port, uint8_t protocol, st
 	return 0;
 }
 
-bool dp_service_has_backend(const struct ip *ip, uint16_t port, uint8_t protocol, uint32_t backend_id)
+bool dp_service_has_backend(const struct dp_service *service, uint32_t backend_id)
 {
-	const bool v6 = ip->family == AF_INET6;
-	_cleanup_fd_ int services = dp_map_open(service_maps[v6], NULL);
+	_cleanup_fd_ int services = dp_map_open(map_of(service), NULL);
 	_cleanup_fd_ int members = dp_map_open("service_members", NULL);
 	struct wr_service stored;
 	union service_key key;
@@ -484,7 +509,7 @@ bool dp_service_has_backend(const struct ip *ip, uint16_t port, uint8_t protocol
 
 	if (services < 0 || members < 0)
 		return true;
-	key_make(ip, port, protocol, &key);
+	key_make(service, &key);
 	for (int i = 0; i < READ_TRIES; i++) {
 		if (bpf_map_lookup_elem(services, &key, &stored) < 0)
 			continue; /* it may be being replaced */

@@ -266,11 +266,12 @@ static int end_stale(const struct wr_socket_record *record, void *arg)
 {
 	const struct dp_socket socket = socket_of(record);
 	const struct dp_socket_service *s = &socket.services[0]; /* a connected socket has one */
+	const struct dp_service service = { .ip = s->service, .port = s->service_port, .protocol = socket.protocol };
 	struct ending *ending = arg;
 	int r;
 
 	if (socket.protocol != IPPROTO_UDP || !socket.connected || !socket.service_count ||
-	    dp_service_has_backend(&s->service, s->service_port, socket.protocol, s->backend_id))
+	    dp_service_has_backend(&service, s->backend_id))
 		return 0;
 	r = destroy(ending, &record->head);
 	if (r == -EOPNOTSUPP)

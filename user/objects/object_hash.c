@@ -92,9 +92,15 @@ static void hash_node(struct siphash *h, const struct node_object *node)
 
 static void hash_service(struct siphash *h, const struct service_object *service)
 {
-	siphash_number(h, (uint64_t)service->type << 1 | service->internal_local);
+	siphash_number(h, (uint64_t)service->health_check_port << 16 | (uint64_t)service->type << 3 |
+				  (uint64_t)service->source_ranges << 2 | (uint64_t)service->external_local << 1 |
+				  service->internal_local);
 	siphash_number(h, service->affinity_seconds);
 	siphash_bytes(h, service->cluster_ips, sizeof(service->cluster_ips));
+	siphash_number(h, service->external_ip_count);
+	siphash_bytes(h, service->external_ips, service->external_ip_count * sizeof(*service->external_ips));
+	siphash_number(h, service->balancer_ip_count);
+	siphash_bytes(h, service->balancer_ips, service->balancer_ip_count * sizeof(*service->balancer_ips));
 	siphash_number(h, service->port_count);
 	for (size_t i = 0; i < service->port_count; i++) {
 		const struct service_port *port = &service->ports[i];

@@ -89,6 +89,8 @@ void service_object_free(struct service_object *object)
 	for (size_t i = 0; i < object->port_count; i++)
 		free(object->ports[i].name);
 	free(object->ports);
+	free(object->external_ips);
+	free(object->balancer_ips);
 	free(object->namespace);
 	free(object->name);
 	free(object);

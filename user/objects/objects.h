@@ -90,6 +90,14 @@ struct service_object {
 	size_t port_count;
 	uint32_t affinity_seconds; /* sessionAffinity ClientIP; 0: none */
 	bool internal_local;	   /* internalTrafficPolicy Local */
+	bool external_local;	   /* externalTrafficPolicy Local */
+	bool source_ranges;	   /* loadBalancerSourceRanges is not empty */
+	uint16_t health_check_port; /* healthCheckNodePort, host order; 0: none */
+	struct ip *external_ips;   /* spec.externalIPs */
+	size_t external_ip_count;
+	/* status.loadBalancer.ingress: addresses whose packets reach the nodes unchanged (ipMode VIP, the default) */
+	struct ip *balancer_ips;
+	size_t balancer_ip_count;
 };
 
 /* discovery.k8s.io/v1 EndpointSlice: one endpoint, with its first address, as the API specifies. */

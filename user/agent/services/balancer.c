@@ -92,7 +92,7 @@ static void frontend_write(struct balancer *b, struct frontend *f, const struct 
 	if (!w->failed) {
 		char text[SOCKET_STRLEN];
 
-		snprintf(w->failure, sizeof(w->failure), "%s: %s", socket_format(&f->ip, f->port, text), err.msg);
+		snprintf(w->failure, sizeof(w->failure), "%s: %s", socket_format(&f->at.ip, f->at.port, text), err.msg);
 	}
 	w->failed = true;
 }
@@ -120,14 +120,15 @@ static int list_write(struct balancer *b, struct service *s, struct writing *w, 
 	fingerprint = backends_fingerprint(b, &service);
 	for (; w->next < j->port_count && port_backends_same(&j->ports[w->next], same); w->next++) {
 		const struct service_port *port = &s->object->ports[j->ports[w->next].index];
-		struct frontend *f = frontend_find(b, s, &service.ip, port->port, port->protocol);
+		const struct frontend_key at = { .ip = service.ip, .port = port->port, .protocol = port->protocol };
+		struct frontend *f = frontend_find(b, s, &at);
 
 		service.port = port->port;
 		if (f && frontend_is_first(b, f, &other))
 			frontend_write(b, f, &service, fingerprint, &list, w);
 		else if (f && !*w->dispute)
 			snprintf(w->dispute, sizeof(w->dispute), "%s belongs to Service %s/%s",
-				 socket_format(&f->ip, f->port, text), other->namespace->name, other->name);
+				 socket_format(&f->at.ip, f->at.port, text), other->namespace->name, other->name);
 		if (clock_ns(CLOCK_MONOTONIC) >= deadline) {
 			w->next++;
 			break;
@@ -219,7 +220,10 @@ static int stale_delete(struct balancer *b, struct err *err)
 	int ret = 0, result;
 
 	list_each_safe(f, after, &b->stale, stale) {
-		result = b->ops->delete(b->arg, &f->ip, f->port, f->protocol, ret ? NULL : err);
+		const struct dp_service service = { .ip = f->at.ip, .port = f->at.port, .protocol = f->at.protocol,
+						    .external = f->at.external };
+
+		result = b->ops->delete(b->arg, &service, ret ? NULL : err);
 		if (result == 0) {
 			frontend_free(b, f);
 			retry_failed(b); /* there may be room now */
@@ -361,7 +365,7 @@ int balancer_each(const struct balancer *b, int (*fn)(const struct balancer_fron
 	struct frontend *f;
 
 	table_each(f, &b->frontends, by_key) {
-		struct balancer_frontend frontend = { .ip = &f->ip, .written = f->written, .backends = f->backends };
+		struct balancer_frontend frontend = { .ip = &f->at.ip, .written = f->written, .backends = f->backends };
 		int ret;
 
 		frontend.service = f->service ? f->service->object : NULL;
@@ -369,7 +373,7 @@ int balancer_each(const struct balancer *b, int (*fn)(const struct balancer_fron
 				    ? &frontend.service->ports[f->index]
 				    : NULL;
 		/* Its Service may have changed since the last run. */
-		if (!frontend.port || frontend.port->port != f->port || frontend.port->protocol != f->protocol)
+		if (!frontend.port || frontend.port->port != f->at.port || frontend.port->protocol != f->at.protocol)
 			continue;
 		frontend.problem = f->service->problem ? f->service->problem : "";
 		ret = fn(&frontend, arg);
@@ -449,9 +453,9 @@ static int put(void *arg, const struct dp_service *service, uint32_t *list, stru
 	return dp_service_put(arg, service, list, err);
 }
 
-static int delete(void *arg, const struct ip *ip, uint16_t port, uint8_t protocol, struct err *err)
+static int delete(void *arg, const struct dp_service *service, struct err *err)
 {
-	return dp_service_delete(arg, ip, port, protocol, err);
+	return dp_service_delete(arg, service, err);
 }
 
 static int each(void *arg, int (*fn)(const struct dp_service *service, void *fn_arg), void *fn_arg, struct err *err)

@@ -23,7 +23,7 @@
 struct balancer_ops {
 	/* as the functions of services.h */
 	int (*put)(void *arg, const struct dp_service *service, uint32_t *list, struct err *err);
-	int (*delete)(void *arg, const struct ip *ip, uint16_t port, uint8_t protocol, struct err *err);
+	int (*delete)(void *arg, const struct dp_service *service, struct err *err);
 	/* ... after reading the maps again */
 	int (*each)(void *arg, int (*fn)(const struct dp_service *service, void *fn_arg), void *fn_arg,
 		    struct err *err);

@@ -10,28 +10,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t frontend_hash(const struct balancer *b, const struct ip *ip, uint16_t port, uint8_t protocol)
+static uint64_t frontend_hash(const struct balancer *b, const struct frontend_key *at)
 {
 	struct siphash h;
 
 	siphash_begin(&h, b->key);
-	siphash_bytes(&h, ip, sizeof(*ip));
-	siphash_number(&h, (uint64_t)protocol << 16 | port);
+	siphash_bytes(&h, &at->ip, sizeof(at->ip));
+	siphash_number(&h, (uint64_t)at->external << 24 | (uint64_t)at->protocol << 16 | at->port);
 	return siphash_end(&h);
 }
 
-static bool frontend_is(const struct frontend *f, const struct ip *ip, uint16_t port, uint8_t protocol)
+static bool frontend_is(const struct frontend *f, const struct frontend_key *at)
 {
-	return f->port == port && f->protocol == protocol && ip_equal(&f->ip, ip);
+	return f->at.port == at->port && f->at.protocol == at->protocol && f->at.external == at->external &&
+	       ip_equal(&f->at.ip, &at->ip);
 }
 
 /* The first claimant's frontend of this address and port, or the stale one; NULL: none. */
-static struct frontend *frontend_first(const struct balancer *b, const struct ip *ip, uint16_t port, uint8_t protocol)
+static struct frontend *frontend_first(const struct balancer *b, const struct frontend_key *at)
 {
 	struct frontend *f, *first = NULL;
 
-	table_each_hash(f, &b->frontends, frontend_hash(b, ip, port, protocol), by_key) {
-		if (frontend_is(f, ip, port, protocol) &&
+	table_each_hash(f, &b->frontends, frontend_hash(b, at), by_key) {
+		if (frontend_is(f, at) &&
 		    (!first || (f->service && first->service && service_cmp(f->service, first->service) < 0)))
 			first = f;
 	}
@@ -40,7 +41,7 @@ static struct frontend *frontend_first(const struct balancer *b, const struct ip
 
 bool frontend_is_first(const struct balancer *b, const struct frontend *f, const struct service **other)
 {
-	const struct frontend *first = frontend_first(b, &f->ip, f->port, f->protocol);
+	const struct frontend *first = frontend_first(b, &f->at);
 
 	*other = first->service;
 	return first == f;
@@ -52,18 +53,17 @@ static void claimants_changed(struct balancer *b, const struct frontend *changed
 	struct frontend *f;
 
 	table_each_hash(f, &b->frontends, changed->by_key.hash, by_key) {
-		if (f->service && frontend_is(f, &changed->ip, changed->port, changed->protocol))
+		if (f->service && frontend_is(f, &changed->at))
 			service_queue(b, f->service);
 	}
 }
 
-struct frontend *frontend_find(const struct balancer *b, const struct service *s, const struct ip *ip, uint16_t port,
-			       uint8_t protocol)
+struct frontend *frontend_find(const struct balancer *b, const struct service *s, const struct frontend_key *at)
 {
 	struct frontend *f;
 
-	table_each_hash(f, &b->frontends, frontend_hash(b, ip, port, protocol), by_key) {
-		if (f->service == s && frontend_is(f, ip, port, protocol))
+	table_each_hash(f, &b->frontends, frontend_hash(b, at), by_key) {
+		if (f->service == s && frontend_is(f, at))
 			return f;
 	}
 	return NULL;
@@ -71,7 +71,7 @@ struct frontend *frontend_find(const struct balancer *b, const struct service *s
 
 void frontend_is_written(struct balancer *b, struct frontend *f, bool written, size_t backends)
 {
-	const bool v6 = f->ip.family == AF_INET6;
+	const bool v6 = f->at.ip.family == AF_INET6;
 
 	b->written[v6] += (size_t)written - f->written;
 	b->backends[v6] += backends - f->backends;
@@ -79,16 +79,14 @@ void frontend_is_written(struct balancer *b, struct frontend *f, bool written, s
 	f->backends = backends;
 }
 
-static struct frontend *frontend_new(struct balancer *b, const struct ip *ip, uint16_t port, uint8_t protocol)
+static struct frontend *frontend_new(struct balancer *b, const struct frontend_key *at)
 {
 	struct frontend *f = calloc(1, sizeof(*f));
 
 	if (!f)
 		return NULL;
-	f->ip = *ip;
-	f->port = port;
-	f->protocol = protocol;
-	table_add(&b->frontends, &f->by_key, frontend_hash(b, ip, port, protocol));
+	f->at = *at;
+	table_add(&b->frontends, &f->by_key, frontend_hash(b, at));
 	return f;
 }
 
@@ -114,15 +112,16 @@ static void hand_over(struct balancer *b, struct frontend *from, struct frontend
 static int frontend_claim(struct balancer *b, struct service *s, const struct ip *ip, size_t index)
 {
 	const struct service_port *port = &s->object->ports[index];
-	struct frontend *f = frontend_find(b, s, ip, port->port, port->protocol), *first;
+	const struct frontend_key at = { .ip = *ip, .port = port->port, .protocol = port->protocol };
+	struct frontend *f = frontend_find(b, s, &at), *first;
 
 	if (f) {
 		f->claimed = true;
 		f->index = index;
 		return 0;
 	}
-	first = frontend_first(b, ip, port->port, port->protocol);
-	f = first && !first->service ? first : frontend_new(b, ip, port->port, port->protocol);
+	first = frontend_first(b, &at);
+	f = first && !first->service ? first : frontend_new(b, &at);
 	if (!f)
 		return -ENOMEM;
 	f->service = s;
@@ -143,7 +142,7 @@ static void frontend_release(struct balancer *b, struct frontend *f)
 	list_remove(&f->of_service);
 	/* Out of the table for a moment, so that frontend_first() finds the next one. */
 	table_remove(&b->frontends, &f->by_key);
-	next = frontend_first(b, &f->ip, f->port, f->protocol);
+	next = frontend_first(b, &f->at);
 	table_add(&b->frontends, &f->by_key, f->by_key.hash);
 	f->service = NULL;
 	claimants_changed(b, f);
@@ -180,11 +179,12 @@ int frontends_update(struct balancer *b, struct service *s)
 
 static int on_loaded(const struct dp_service *service, void *arg)
 {
+	const struct frontend_key at = { service->ip, service->port, service->protocol, service->external };
 	struct balancer *b = arg;
-	struct frontend *f = frontend_first(b, &service->ip, service->port, service->protocol);
+	struct frontend *f = frontend_first(b, &at);
 
 	if (!f) {
-		f = frontend_new(b, &service->ip, service->port, service->protocol);
+		f = frontend_new(b, &at);
 		if (!f)
 			return -ENOMEM;
 		list_mark(&b->stale, &f->stale);

@@ -67,15 +67,21 @@ struct slice {
 	char *namespace, *name;
 };
 
+/* What dp_service_put() and dp_service_delete() identify a service by. */
+struct frontend_key {
+	struct ip ip;
+	uint16_t port;
+	uint8_t protocol;
+	bool external;
+};
+
 /* An address and port, in the maps or claimed by a Service. The maps have that of the first claimant. */
 struct frontend {
 	struct table_link by_key;
 	struct list of_service;
 	struct list stale;	 /* in balancer.stale or .undeleted: without a Service, must be deleted */
 	struct service *service; /* NULL: none claims it */
-	struct ip ip;
-	uint16_t port;
-	uint8_t protocol;
+	struct frontend_key at;
 	bool claimed; /* by the current object of the Service */
 	bool written; /* is in the maps */
 	size_t index; /* in service->object->ports */
@@ -161,8 +167,7 @@ void quota_problem(const struct service *s, char *text, size_t size);
 /* --- balancer_frontends.c --- */
 
 /* The Service's frontend; NULL: it has none with this address and port. */
-struct frontend *frontend_find(const struct balancer *b, const struct service *s, const struct ip *ip, uint16_t port,
-			       uint8_t protocol);
+struct frontend *frontend_find(const struct balancer *b, const struct service *s, const struct frontend_key *at);
 /* Whether its Service is the first claimant; *first: the Service that is. */
 bool frontend_is_first(const struct balancer *b, const struct frontend *f, const struct service **first);
 /* Notes whether it is in the maps, and its number of backends. */

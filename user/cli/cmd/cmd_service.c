@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* warren service list, get: frontends and their backends; sockets: the host's own sockets that use them. */
+/* warren service list, get: frontends, for whom they are, and their backends; sockets: the host's own sockets that use them. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static void out_row_state(struct out *o, const struct service_row *row)
 	if (!row->mapped)
 		out_word(o, "state", "not in maps", OUT_RED);
 	else if (!row->backend_count)
-		out_word(o, "state", "refuses", OUT_YELLOW);
+		out_word(o, "state", row->local ? "drops" : "refuses", OUT_YELLOW);
 	else
 		out_word(o, "state", "ok", OUT_GREEN);
 }
@@ -28,6 +28,7 @@ static void out_address(struct out *o, const struct service_row *row)
 
 	out_string(o, "address", socket_format(&row->ip, row->port, text));
 	out_string(o, "protocol", l4_proto_name(row->protocol));
+	out_string(o, "scope", row->external ? "external" : "cluster");
 }
 
 /* --- list --- */
@@ -162,11 +163,13 @@ static void out_backend(struct out *o, const struct endpoints *e, const struct d
 static int describe(struct cli *cli, const struct endpoints *e, const struct service_row *row)
 {
 	_cleanup_free_ struct dp_backend *backends = NULL;
+	const struct dp_service service = { .ip = row->ip, .port = row->port, .protocol = row->protocol,
+					    .external = row->external };
 	const json_t *agent = row->agent;
 	struct out *o = cli->out;
 	char name[SERVICE_NAME_MAX];
 	size_t count = 0;
-	int r = row->mapped ? dp_service_backends(&row->ip, row->port, row->protocol, &backends, &count, &cli->err) : 0;
+	int r = row->mapped ? dp_service_backends(&service, &backends, &count, &cli->err) : 0;
 
 	if (r < 0 && r != -ENOENT)
 		return r;
@@ -186,7 +189,8 @@ static int describe(struct cli *cli, const struct endpoints *e, const struct ser
 	if (agent && json_text_at(agent, "problem"))
 		out_field(o, "problem", json_incref(json_object_get(agent, "problem")), json_text_at(agent, "problem"),
 			  OUT_RED);
-	out_table(o, "backends", row->mapped ? "none: new flows are refused" : "none");
+	out_table(o, "backends", !row->mapped ? "none" : row->local ? "none on this node: new flows are dropped"
+								    : "none: new flows are refused");
 	for (size_t i = 0; i < count; i++)
 		out_backend(o, e, &backends[i]);
 	out_end(o);

@@ -183,14 +183,16 @@ struct service_row {
 	struct ip ip;
 	uint16_t port;
 	uint8_t protocol;
-	bool mapped; /* in the maps; the next two are valid */
+	bool external; /* for clients outside the cluster; else for pods and the host's sockets */
+	bool mapped;   /* in the maps; the next three are valid */
+	bool local;    /* without backends, packets are dropped */
 	uint32_t affinity_seconds;
 	size_t backend_count;
 	const json_t *agent; /* its entry in the agent's answer; NULL: none */
 };
 
 struct service_rows {
-	struct service_row *v; /* by address, port, protocol */
+	struct service_row *v; /* by address, port, protocol, `external` */
 	size_t count, room;
 };
 #define _cleanup_service_rows_ __attribute__((cleanup(service_rows_free)))
@@ -200,7 +202,7 @@ int service_rows_load(struct cli *cli, struct service_rows *rows);
 /* Only the agent's answer, without the maps. */
 int service_rows_load_named(struct cli *cli, struct service_rows *rows);
 void service_rows_free(struct service_rows *rows); /* leaves them empty */
-/* NULL: not found. */
+/* The row for pods, else the one for clients outside the cluster. NULL: not found. */
 const struct service_row *service_rows_find(const struct service_rows *rows, const struct ip *ip, uint16_t port,
 					    uint8_t protocol);
 

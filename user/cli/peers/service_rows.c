@@ -39,15 +39,22 @@ static int row_cmp(const void *pa, const void *pb)
 
 	if (c == 0)
 		c = a->port - b->port;
-	return c ? c : a->protocol - b->protocol;
+	if (c == 0)
+		c = a->protocol - b->protocol;
+	return c ? c : a->external - b->external;
 }
 
 const struct service_row *service_rows_find(const struct service_rows *rows, const struct ip *ip, uint16_t port,
 					    uint8_t protocol)
 {
-	const struct service_row row = { .ip = *ip, .port = port, .protocol = protocol };
+	struct service_row row = { .ip = *ip, .port = port, .protocol = protocol };
+	const struct service_row *found = NULL;
 
-	return rows->count ? bsearch(&row, rows->v, rows->count, sizeof(row), row_cmp) : NULL;
+	for (int external = 0; external < 2 && !found && rows->count; external++) {
+		row.external = external;
+		found = bsearch(&row, rows->v, rows->count, sizeof(row), row_cmp);
+	}
+	return found;
 }
 
 static int add_mapped(const struct dp_service *service, void *arg)
@@ -55,14 +62,21 @@ static int add_mapped(const struct dp_service *service, void *arg)
 	struct service_rows *rows = arg;
 
 	return array_push(rows->v, rows->room, rows->count,
-			  (struct service_row){ service->ip, service->port, service->protocol, true,
-						service->affinity_seconds, service->backend_count, NULL });
+			  (struct service_row){ .ip = service->ip,
+						.port = service->port,
+						.protocol = service->protocol,
+						.external = service->external,
+						.mapped = true,
+						.local = service->local,
+						.affinity_seconds = service->affinity_seconds,
+						.backend_count = service->backend_count });
 }
 
 /* A frontend that the agent reports as written has a row from the maps, unless it has just changed. */
 static int add_named(struct service_rows *rows, const json_t *named, size_t mapped)
 {
 	const char *address = json_text_at(named, "address"), *protocol = json_text_at(named, "protocol");
+	const char *scope = json_text_at(named, "scope") ?: "cluster";
 	struct service_row row = { .agent = named,
 				   .port = (uint16_t)json_integer_value(json_object_get(named, "port")) };
 	struct service_row *found = NULL;
@@ -70,6 +84,7 @@ static int add_named(struct service_rows *rows, const json_t *named, size_t mapp
 	if (!address || !protocol || ip_parse(address, &row.ip) < 0)
 		return 0;
 	row.protocol = strcasecmp(protocol, "tcp") == 0 ? 6 : strcasecmp(protocol, "udp") == 0 ? 17 : 132;
+	row.external = strcmp(scope, "external") == 0;
 	if (json_is_true(json_object_get(named, "written")) && mapped)
 		found = bsearch(&row, rows->v, mapped, sizeof(row), row_cmp);
 	if (found)

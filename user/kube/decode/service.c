@@ -30,14 +30,15 @@ static int cluster_ip(const struct field *f, const char *key, const char *text, 
 
 /* --- ports --- */
 
-static int node_port(const struct field *f, struct service_port *port)
+/* Absent or 0: none. */
+static int node_port(const struct field *f, const char *key, uint16_t *port)
 {
 	int64_t number = 0;
-	int ret = field_integer(f, "nodePort", &number);
+	int ret = field_integer(f, key, &number);
 
 	if (ret == -ENOENT || (ret == 0 && number == 0))
 		return 0;
-	return ret < 0 ? ret : port_read(f, "nodePort", &port->node_port);
+	return ret < 0 ? ret : port_read(f, key, port);
 }
 
 static int service_port(const struct field *f, void *arg)
@@ -52,7 +53,7 @@ static int service_port(const struct field *f, void *arg)
 		return ret;
 	if (!*port->name && field_count(f->parent) > 1)
 		return field_error(f, "name", "required with more than one port");
-	return node_port(f, port);
+	return node_port(f, "nodePort", &port->node_port);
 }
 
 static int service_ports(const struct field *spec, struct service_object *service)
@@ -64,6 +65,61 @@ static int service_ports(const struct field *spec, struct service_object *servic
 	if (ret == 0 && !service->port_count && service->cluster_ips[0].family)
 		return field_error(spec, "ports", "required");
 	return ret;
+}
+
+/* --- addresses outside the cluster --- */
+
+/*
+ * The balancer decides which of them it programs: one that it does not leaves the Service's other addresses as they are.
+ */
+static int external_ips(const struct field *spec, struct service_object *service)
+{
+	struct field list, element;
+	const char *text;
+	int ret = field_array(spec, "externalIPs", &list);
+
+	ret = ret ?: array_make(spec, &service->external_ips, field_count(&list), sizeof(*service->external_ips));
+	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
+		ret = field_string_at(&list, i, &element, &text);
+		if (ret == 0 && ip_parse(text, &service->external_ips[service->external_ip_count++]) < 0)
+			ret = field_error(&element, NULL, "\"%s\" is not an IP address", text);
+	}
+	return ret;
+}
+
+/* With another ipMode than VIP, packets reach the nodes with another address: KEP-1860. */
+static int load_balancer_ip(const struct field *f, void *arg)
+{
+	struct service_object *service = arg;
+	const char *text, *mode;
+	struct ip ip;
+
+	if (field_string(f, "ip", &text) < 0 || field_string(f, "ipMode", &mode) < 0)
+		return -EINVAL;
+	if (!text || !*text)
+		return 0; /* it has a hostname */
+	if (ip_parse(text, &ip) < 0)
+		return field_error(f, "ip", "\"%s\" is not an IP address", text);
+	if (!mode || !*mode || strcmp(mode, "VIP") == 0)
+		service->balancer_ips[service->balancer_ip_count++] = ip;
+	return 0;
+}
+
+static int service_status(const struct field *document, struct service_object *service)
+{
+	struct field status, balancer;
+
+	return field_object(document, "status", &status) ?: field_object(&status, "loadBalancer", &balancer) ?:
+	       array_read(&balancer, "ingress", &service->balancer_ips, sizeof(*service->balancer_ips), load_balancer_ip, service);
+}
+
+static int external(const struct field *spec, struct service_object *service)
+{
+	struct field ranges;
+	int ret = field_array(spec, "loadBalancerSourceRanges", &ranges);
+
+	service->source_ranges = ret == 0 && field_count(&ranges);
+	return ret ?: node_port(spec, "healthCheckNodePort", &service->health_check_port) ?: external_ips(spec, service);
 }
 
 /* --- the rest --- */
@@ -95,24 +151,26 @@ static int service_spec(const struct field *document, struct service_object *ser
 					     [SERVICE_EXTERNAL_NAME] = "ExternalName" };
 	static const char *const policies[] = { "Cluster", "Local" };
 	struct field spec;
-	size_t type, policy;
+	size_t type, internal_policy, external_policy;
 	int ret = 0;
 
 	if (field_object(document, "spec", &spec) < 0 || field_one_of(&spec, "type", false, types, ARRAY_SIZE(types), &type) < 0 ||
-	    field_one_of(&spec, "internalTrafficPolicy", false, policies, ARRAY_SIZE(policies), &policy) < 0)
+	    field_one_of(&spec, "internalTrafficPolicy", false, policies, ARRAY_SIZE(policies), &internal_policy) < 0 ||
+	    field_one_of(&spec, "externalTrafficPolicy", false, policies, ARRAY_SIZE(policies), &external_policy) < 0)
 		return -EINVAL;
 	service->type = (enum service_type)type;
-	service->internal_local = policy == 1;
+	service->internal_local = internal_policy == 1;
+	service->external_local = external_policy == 1;
 	if (service->type != SERVICE_EXTERNAL_NAME)
 		ret = list_or_single_read(&spec, "clusterIPs", "clusterIP", cluster_ip, service);
-	return ret ?: service_ports(&spec, service) ?: affinity(&spec, service);
+	return ret ?: service_ports(&spec, service) ?: affinity(&spec, service) ?: external(&spec, service);
 }
 
 int service_decode(const struct field *document, const struct metadata *m, struct object *o)
 {
 	struct service_object *service = o->service;
 	struct labels labels = { 0 };
-	int ret = metadata_check(document, m, &labels) ?: service_spec(document, service);
+	int ret = metadata_check(document, m, &labels) ?: service_spec(document, service) ?: service_status(document, service);
 
 	if (labels_get(&labels, LABEL_PROXY_NAME) || labels_get(&labels, LABEL_HEADLESS))
 		memset(service->cluster_ips, 0, sizeof(service->cluster_ips));

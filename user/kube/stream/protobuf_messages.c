@@ -59,9 +59,14 @@ MESSAGE(node, OBJECT(1, "metadata", node_meta), OBJECT(2, "spec", node_spec), OB
 MESSAGE(client_ip, NUMBER(1, "timeoutSeconds"));
 MESSAGE(affinity, OBJECT(1, "clientIP", client_ip));
 MESSAGE(service_port, STRING(1, "name"), STRING(2, "protocol"), NUMBER(3, "port"), NUMBER(5, "nodePort"));
-MESSAGE(service_spec, OBJECTS(1, "ports", service_port), STRING(3, "clusterIP"), STRING(4, "type"), STRING(7, "sessionAffinity"),
-	OBJECT(14, "sessionAffinityConfig", affinity), STRINGS(18, "clusterIPs"), STRING(22, "internalTrafficPolicy"));
-MESSAGE(service, OBJECT(1, "metadata", object_meta), OBJECT(2, "spec", service_spec));
+MESSAGE(service_spec, OBJECTS(1, "ports", service_port), STRING(3, "clusterIP"), STRING(4, "type"), STRINGS(5, "externalIPs"),
+	STRING(7, "sessionAffinity"), STRINGS(9, "loadBalancerSourceRanges"), STRING(11, "externalTrafficPolicy"),
+	NUMBER(12, "healthCheckNodePort"), OBJECT(14, "sessionAffinityConfig", affinity), STRINGS(18, "clusterIPs"),
+	STRING(22, "internalTrafficPolicy"));
+MESSAGE(balancer_ingress, STRING(1, "ip"), STRING(3, "ipMode"));
+MESSAGE(load_balancer, OBJECTS(1, "ingress", balancer_ingress));
+MESSAGE(service_status, OBJECT(1, "loadBalancer", load_balancer));
+MESSAGE(service, OBJECT(1, "metadata", object_meta), OBJECT(2, "spec", service_spec), OBJECT(3, "status", service_status));
 
 /* --- k8s.io/api/networking/v1 --- */
 

@@ -157,6 +157,7 @@ _Static_assert(sizeof(struct wr_ct_service) == sizeof(struct wr_ct), "wr_ct_serv
  */
 #define WR_CT_ENTRIES 262144
 #define WR_CT_QUOTA_SHIFT 3 /* an endpoint may own, in both families together, 1/8 of one table's max entries */
+#define WR_CT_NODE_QUOTA 4  /* flows without an endpoint here, so many times as much: all clients outside the cluster */
 
 /* --- windows ------------------------------------------------------------------------------------------------------ */
 
@@ -188,7 +189,7 @@ _Static_assert(sizeof(struct wr_ct6_slot) == 48 + sizeof(struct wr_ct), "wr_ct6_
  * and for endpoints that got no window. An endpoint gets WR_CT_WINDOW_MAX slots, or fewer when few are free.
  */
 #define WR_CT_NEW_SLOTS (1u << 17)
-#define WR_CT_NODE_SLOTS 1024u
+#define WR_CT_NODE_SLOTS 8192u
 #define WR_CT_WINDOW_MAX 512u
 #define WR_CT_WINDOW_MIN 16u
 

@@ -71,6 +71,8 @@
 	X(service_members, HASH, struct wr_member_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, backend -> index") \
 	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the newest list and backend: numbers are not reused") \
 	X(affinity, HASH, __u32, struct wr_affinities, WR_ENDPOINT_SLOTS + 1, BPF_F_NO_PREALLOC, "endpoint, or the host -> backends that services with affinity gave it") \
+	X(clients4, LRU_HASH, struct wr_client4_key, struct wr_client_affinity, WR_MAX_AFFINE_CLIENTS, 0, "IPv4 client outside the cluster, service -> backend that affinity gave it") \
+	X(clients6, LRU_HASH, struct wr_client6_key, struct wr_client_affinity, WR_MAX_AFFINE_CLIENTS, 0, "IPv6 client outside the cluster, service -> backend that affinity gave it") \
 	X(fragments, HASH, __u32, struct wr_fragments, WR_FRAGMENT_WINDOWS, BPF_F_NO_PREALLOC, "endpoint or node, direction -> fragmented datagrams") \
 	X(event_state, ARRAY, __u32, struct wr_event_state, 1, 0, "deadline of the listener for events")      \
 	X(event_rate, SLOTS, __u32, struct wr_event_rate, WR_EVENT_SOURCES, BPF_F_MMAPABLE, "device x direction -> token bucket of its events") \

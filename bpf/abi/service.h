@@ -110,6 +110,31 @@ struct wr_affinities {
 };
 _Static_assert(sizeof(struct wr_affinities) == 2336, "wr_affinities");
 
+/*
+ * Keys and value of `clients4` and `clients6`: the backend that a client outside the cluster, which has no slot, was
+ * given by a service. The map evicts the client that was not used for longest: a flood of clients costs others their
+ * affinity, and nothing else.
+ */
+struct wr_client4_key {
+	struct wr_addr4 client, service;
+	__be16 port; /* the service's */
+	__u8 l4_proto;
+	__u8 pad;
+};
+struct wr_client6_key {
+	struct wr_addr6 client, service;
+	__be16 port;
+	__u8 l4_proto;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct wr_client4_key) == 12, "wr_client4_key");
+_Static_assert(sizeof(struct wr_client6_key) == 36, "wr_client6_key");
+struct wr_client_affinity {
+	__u32 backend; /* its id */
+	__u32 used;    /* tick of the last new flow, as in abi/conntrack.h */
+};
+#define WR_MAX_AFFINE_CLIENTS (1 << 14)
+
 /* The one element of `service_state`: for the next writer. */
 struct wr_service_state {
 	__u32 list;    /* the highest list number that may have been assigned */

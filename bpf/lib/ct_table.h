@@ -26,7 +26,7 @@ static __always_inline int ct_table_write(const void *key, const struct wr_ct *c
 
 /* --- quotas ------------------------------------------------------------------------------------------------------- */
 
-/* Flows without an endpoint at either end share one quota (owner 0). */
+/* Flows without an endpoint at either end share one quota (owner 0), and so do services' entries of outside clients. */
 static __always_inline __u32 ct_owner(const struct wr_ct *ct)
 {
 	return end_is_local(ct->initiator) ? ct->initiator : end_is_local(ct->responder) ? ct->responder : 0;
@@ -77,10 +77,12 @@ static __always_inline bool ct_quota_allows(__u32 owner, bool established, const
 	const struct wr_config *cfg = config_get();
 	const struct wr_ct_usage *usage = ct_usage_of(owner);
 	struct wr_ct_totals *totals = ct_totals_get();
+	__u32 quota;
 
 	if (!cfg || !usage || !totals)
 		return false;
-	return usage->entries < cfg->ct_quota >> !established &&
+	quota = (owner ? cfg->ct_quota : cfg->ct_quota * WR_CT_NODE_QUOTA) >> !established;
+	return usage->entries < quota &&
 	       usage->entries + *ct_total(totals, v6) < cfg->ct_entries;
 }
 

@@ -140,4 +140,52 @@ OUT_OF_LINE int affinity_record(struct wr_affinity *key, __u32 slot, __u32 backe
 	return 0;
 }
 
+/* --- clients outside the cluster --- */
+
+union client_key {
+	struct wr_client4_key k4;
+	struct wr_client6_key k6;
+};
+SCRATCH(client_keys, union client_key, client_key_get)
+
+static __always_inline void client_key_set(union client_key *key, const union addr *client, const union addr *service,
+					   __be16 port, __u8 l4_proto, bool v6)
+{
+	if (v6)
+		key->k6 = (struct wr_client6_key){ client->a6, service->a6, port, l4_proto, 0 };
+	else
+		key->k4 = (struct wr_client4_key){ client->a4, service->a4, port, l4_proto, 0 };
+}
+
+static __always_inline struct wr_client_affinity *client_find(const union client_key *key, bool v6)
+{
+	if (!key)
+		return NULL;
+	return v6 ? bpf_map_lookup_elem(&clients6, key) : bpf_map_lookup_elem(&clients4, key);
+}
+
+/* affinity_lookup() for the client in client_key_get(). */
+OUT_OF_LINE __u32 client_affinity_lookup(__u32 seconds, __u32 v6)
+{
+	const struct wr_client_affinity *found = client_find(client_key_get(), v6);
+
+	return !found || ct_now() - found->used > WR_CT_SECONDS(seconds) ? 0 : found->backend;
+}
+
+/* affinity_record() for the same. */
+OUT_OF_LINE int client_affinity_record(__u32 backend, __u32 v6)
+{
+	const struct wr_client_affinity now = { .backend = backend, .used = ct_now() }, *found;
+	const union client_key *key = client_key_get();
+
+	found = client_find(key, v6);
+	if (!key || (found && found->backend == backend && now.used - found->used < WR_CT_SECONDS(1)))
+		return 0;
+	if (v6)
+		bpf_map_update_elem(&clients6, key, &now, BPF_ANY);
+	else
+		bpf_map_update_elem(&clients4, key, &now, BPF_ANY);
+	return 0;
+}
+
 #endif

@@ -163,26 +163,53 @@ static __always_inline struct wr_affinity *affinity_key(const struct flow *f, __
 	return key;
 }
 
+/* The same for a client outside the cluster, at->saddr; false: there is no memory for it. */
+OUT_OF_LINE int service_client_key(const struct addresses *at, const struct flow *f)
+{
+	union client_key *key = client_key_get();
+
+	if (!at || !f || !key)
+		return false;
+	client_key_set(key, &at->saddr, &f->nat.service, f->nat.service_port, f->l4_proto, f->v6);
+	return true;
+}
+
 /* The client's next flow through the service gets the same backend. */
-OUT_OF_LINE int service_remember(const struct flow *f)
+OUT_OF_LINE int service_remember(const struct addresses *at, const struct flow *f)
 {
 	struct wr_affinity *key;
 	__u32 slot;
 
-	key = f ? affinity_key(f, &slot) : NULL;
+	if (!f)
+		return 0;
+	if (!f->nat.client)
+		return service_client_key(at, f) ? client_affinity_record(f->nat.backend_id, f->v6) : 0;
+	key = affinity_key(f, &slot);
 	return key ? affinity_record(key, slot, f->nat.backend_id) : 0;
+}
+
+/* The id of the backend that the client was given last; 0: none. */
+OUT_OF_LINE __u32 service_remembered(const struct addresses *at, const struct flow *f)
+{
+	struct wr_affinity *key;
+	__u32 slot;
+
+	if (!f)
+		return 0;
+	if (!f->nat.client)
+		return service_client_key(at, f) ? client_affinity_lookup(f->nat.affinity, f->v6) : 0;
+	key = affinity_key(f, &slot);
+	return key ? affinity_lookup(key, slot, f->nat.affinity) : 0;
 }
 
 /* Sets the backend that the client was given last, if that is still in the list. */
 OUT_OF_LINE int service_affine(struct addresses *at, struct flow *f)
 {
-	struct wr_affinity *key;
-	__u32 id, slot;
+	__u32 id;
 
 	if (!at || !f || !f->nat.count)
 		return false;
-	key = affinity_key(f, &slot);
-	id = key ? affinity_lookup(key, slot, f->nat.affinity) : 0;
+	id = service_remembered(at, f);
 	f->nat.found = f->nat.found && f->nat.backend_id == id;
 	f->nat.backend_id = id;
 	return service_has_backend(f) && service_backend_get(at, f, id);

@@ -136,7 +136,7 @@ OUT_OF_LINE int service_dnat(struct __sk_buff *skb, struct addresses *at, struct
 		reason = service_entries_write(at, f);
 		service_verdict_invalidate(f);
 		if (!reason && f->nat.remembers)
-			service_remember(f);
+			service_remember(at, f);
 	}
 	if (!reason)
 		return service_to_backend(skb, at, f);

@@ -52,7 +52,7 @@ int harness_setup(void **state);
 void harness_use_large_tables(void);
 int harness_teardown(void **state);
 /* Slots of ct_new4 and ct_new6 in these tests. */
-#define TEST_CT_SLOTS 4096
+#define TEST_CT_SLOTS 16384
 
 /* Programs over other maps: there is room for one flow in ct. And back. */
 void harness_use_small_tables(void);

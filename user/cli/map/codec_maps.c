@@ -365,6 +365,18 @@ static fields affinity = { WRITTEN_SETS, END_OF(S) };
 CODEC(affinity, "SLOT", affinity_key, affinity);
 #undef S
 
+#define CLIENT_KEY(type)                                                                                               \
+	{                                                                                                              \
+		FIELD_AS(type, "client", client, IP), FIELD_AS(type, "service", service, IP),                          \
+		FIELD(type, port, BE, UINT16_MAX), FIELD_AS(type, "protocol", l4_proto, PROTOCOL), END_OF(type)        \
+	}
+#define S struct wr_client_affinity
+static fields client4_key = CLIENT_KEY(struct wr_client4_key), client6_key = CLIENT_KEY(struct wr_client6_key);
+static fields client = { FIELD(S, backend, NUMBER), FIELD(S, used, NUMBER), END_OF(S) };
+CODEC(clients4, "IPV4-ADDRESS,IPV4-ADDRESS,PORT,PROTOCOL", client4_key, client);
+CODEC(clients6, "IPV6-ADDRESS,IPV6-ADDRESS,PORT,PROTOCOL", client6_key, client);
+#undef S
+
 #define S struct wr_service_state
 static fields service_state = { FIELD(S, list, NUMBER), FIELD(S, backend, NUMBER), END_OF(S) };
 CODEC(service_state, "0", only_key, service_state);

@@ -138,6 +138,11 @@ def measure(args, failures):
     more, failed = crossnode.measure(args)
     rows += more + report.load_json(receiver.results(args))
     failures += failed
+    if re.search(args.only, "nodeport"):
+        try:
+            rows += crossnode.measure_nodeport(args, failures)
+        except (BenchError, AssertionError, OSError) as error:
+            failures.append(f"nodeport: {error}")
     if re.search(args.only, "programs"):
         try:
             rows += programs(args) + runtime.measure(args, failures)

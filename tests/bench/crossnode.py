@@ -73,6 +73,29 @@ class Routed(CrossPath):
             run("ip", f"-{family}", "route", "add", self.cidr(1 - i, family), "via", self.address(1 - i, family), netns=host)
 
 
+class Lan:
+    """The nodes are joined by a switch, on which the client outside is, too: `lan`, which uses the first node as the
+    router to the pods.
+    """
+
+    def join(self, *hosts):
+        self.lan = netns_add(f"{self.name}-lan")
+        run("ip", "link", "add", "lan", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0", netns=self.lan)
+        for i, host in enumerate(hosts):
+            run("ip", "link", "add", "eth0", "netns", host, "type", "veth", "peer", "name", f"port{i}", "netns", self.lan)
+            run("ip", "link", "set", f"port{i}", "master", "lan", "up", netns=self.lan)
+            write_sysctls(host, {"net/ipv4/conf/all/send_redirects": 0, "net/ipv4/conf/eth0/send_redirects": 0})
+        run("ip", "link", "set", "lan", "up", netns=self.lan)
+        for family, length in ((4, 24), (6, 64)):
+            run("ip", "address", "add", f"{self.address(252, family)}/{length}", "dev", "lan", netns=self.lan)
+            run("ip", f"-{family}", "route", "add", self.cidr(1, family), "via", self.address(0, family), netns=self.lan)
+        write_sysctls(self.lan, {"net/ipv6/conf/lan/accept_redirects": 0, "net/ipv4/conf/lan/accept_redirects": 0})
+
+
+class RoutedLan(Lan, Routed):
+    pass
+
+
 class Vxlan(Routed):
     """The same through the kernel's VXLAN device, over IPv4, without checksums: an L3 overlay as flannel builds it."""
 
@@ -95,6 +118,8 @@ class Tunnel(CrossPath):
     options = ()  # the agents' others
     others = 0  # nodes beside the two
     cluster_key = secrets.token_bytes(16)
+
+    policies = staticmethod(policies)
 
     def make_pods(self):
         return []
@@ -121,7 +146,7 @@ class Tunnel(CrossPath):
         node.outside(KEY).write_bytes(self.cluster_key)
         agent = Agent(node, "--node-name", f"n{i}", "--cluster-key", KEY, "--routing-mode", self.mode, "--underlay", "ipv4",
                       *self.options, log_level="info")
-        agent.write("policies.json", namespace("default"), *policies())
+        agent.write("policies.json", namespace("default"), *self.policies())
         for n in (0, 1):
             agent.write(f"n{n}.json", self.node(n))
         if self.others:
@@ -174,6 +199,14 @@ class Tunnel5000(Tunnel):
     others = MANY - 2
 
 
+class TunnelLan(Lan, Tunnel):
+    """Its pods accept everybody."""
+
+    @staticmethod
+    def policies():
+        return policies(ingress=[{}])
+
+
 PATHS = {"routed": Routed, "vxlan": Vxlan, "tunnel": Tunnel, "tunnel-keyed": TunnelKeyed, f"tunnel-{MANY}": Tunnel5000, "node-direct": Direct}
 NEEDED_BY = {f"tunnel-{MANY}": "tunnel", "tunnel-keyed": "tunnel"}  # what else a path is compared with
 FIRST_NUMBER = 32
@@ -207,6 +240,17 @@ def measure(args):
         except (BenchError, AssertionError, OSError) as error:
             failures.append(f"join: {error}")
     return rows, failures + rounds.failures
+
+
+def measure_nodeport(args, failures):
+    """From outside to a pod of another node than the one that the client uses."""
+    makes = {"routed-lan": RoutedLan, "tunnel-lan": TunnelLan}
+    paths = build_paths(makes, args.build, failures, needed=makes, first_number=FIRST_NUMBER + len(PATHS))
+    if not paths:
+        return []
+    rows, failed = services.measure_nodeport(args, *paths)
+    failures += failed
+    return rows
 
 
 def many_rows(rounds):

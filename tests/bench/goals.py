@@ -53,6 +53,7 @@ GOALS = (
     Goal(SERVICE, r"service(-cross)?\.crr_p50\.v[46]\.service", 1.06),
     Goal(SERVICE + ", from the host", r"service-host\.rr_p50\.v[46]\.service", 1.00),
     Goal(SERVICE + ", from the host", r"service-host\.crr_p50\.v[46]\.service", 1.03),
+    Goal("by a NodePort of another node against plain routing to the pod", r"nodeport\.rr_p50\.v[46]\.nodeport", 1.15),
     Goal("single frames (NIC-like), XDP, against routed", r"nic\.cost\.v[46]\.tunnel-xdp", 1.10, ahead_of="vxlan"),
     Goal("denied packets, XDP, against nftables", r"deny\.drop\.v[46]\.xdp-native", 3.0, **AT_LEAST),
     Goal(FLOOD + ", others' new connections lost", r"policy\.denied_v[46]_lost", 0, **OF_VALUE),

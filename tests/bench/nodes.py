@@ -359,13 +359,16 @@ def app(name):
     return {"podSelector": {"matchLabels": {"app": name}}}
 
 
-def policies():
+def policies(**anybody):
+    """The client's pod may use the server's; `anybody`: what else may."""
     ports = [{"protocol": "TCP"}, {"protocol": "UDP"}]
     yield policy("deny", {}, policyTypes=["Ingress", "Egress"])
     yield policy("out", app("client")["podSelector"], policyTypes=["Egress"], egress=[{"to": [app("server")], "ports": ports}])
     yield policy("in", app("server")["podSelector"], ingress=[{"from": [app("client")], "ports": ports}])
     yield policy("ping-out", app("client")["podSelector"], policyTypes=["Egress"], egress=[{"to": [app("server")]}])
     yield policy("ping-in", app("server")["podSelector"], ingress=[{"from": [app("client")]}])
+    if anybody:
+        yield policy("anybody", app("server")["podSelector"], **anybody)
     for i in range(5):
         yield policy(f"other-{i}", {}, ingress=[{"from": [app(f"other-{i}")], "ports": [{"port": 8000 + i}]}])
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A pod by a service's address against the same pod by its own, in the same rounds: from a pod of its node, of another
-node, and from its node itself.
+node, and from its node itself. And from outside by a NodePort, against plain routing to such a pod.
 """
 
 import time
@@ -13,6 +13,7 @@ from report import say
 from manifests import endpoint_slice, port, service
 
 VIP = {"v4": "10.96.0.10", "v6": "fd00:96::10"}
+NODEPORT_VIP = {"v4": "10.96.0.11", "v6": "fd00:96::11"}
 PORT, TARGET = 5001, 8080  # the service's is `load`'s own
 MODES = (
     Mode("rr", [Figure("rr_p50", "p50", "us", 1e-3)]),
@@ -46,6 +47,22 @@ def measure(args, prefix, path, agent, client=None):
     for family in FAMILIES:
         wait(args, ways[1], family)
     rounds = Datapath(args.build, ways, args.seconds, Suite(prefix, "pod", MODES))
+    rounds.run(2 * args.rounds)
+    return list(rounds.rows()), rounds.failures
+
+
+def measure_nodeport(args, plain, path):
+    """From the LAN to a pod of the second node, through the first one: routed, and by the first node's NodePort."""
+    say("services, nodeport")
+    nodeport = {**port(PORT), "nodePort": PORT}
+    for agent in path.agents:
+        agent.write("nodeport.json", service("nodeport", NODEPORT_VIP.values(), nodeport, type="NodePort"),
+                    *(endpoint_slice(f"nodeport-{family}", "nodeport", [path.target[family]], port(TARGET)) for family in FAMILIES))
+    address = {f"v{family}": path.address(0, family) for family in (4, 6)}
+    ways = [Way("routed", [plain.lan, plain.pods[1]], plain.target), Way("nodeport", [path.lan, path.pods[1]], address, TARGET)]
+    for family in FAMILIES:
+        wait(args, ways[1], family)
+    rounds = Datapath(args.build, ways, args.seconds, Suite("nodeport", "routed", MODES))
     rounds.run(2 * args.rounds)
     return list(rounds.rows()), rounds.failures
 

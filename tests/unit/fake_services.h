@@ -137,8 +137,8 @@ static inline char *fake_line(const struct dp_service *s)
 	return line;
 }
 
-/* The maps' contents as sorted lines. */
-static inline void expect_services(const struct fake_services *f, const char *expected)
+/* The maps' contents as sorted lines; to be freed. */
+static inline char *fake_text(const struct fake_services *f)
 {
 	char **lines = calloc(f->count + 1, sizeof(*lines)), *text;
 	size_t size;
@@ -154,9 +154,16 @@ static inline void expect_services(const struct fake_services *f, const char *ex
 		free(lines[i]);
 	}
 	fclose(out);
+	free(lines);
+	return text;
+}
+
+static inline void expect_services(const struct fake_services *f, const char *expected)
+{
+	char *text = fake_text(f);
+
 	assert_string_equal(text, expected);
 	free(text);
-	free(lines);
 }
 
 /* --- objects --- */

@@ -73,6 +73,11 @@ static void options(void **state)
 		{ { "--manifests", "/d", "--tunnel-source-ports", "any" }, NULL },
 		{ { "--manifests", "/d", "--tunnel-source-ports", "1" }, "--tunnel-source-ports 1: not own or any" },
 		{ { "--manifests", "/d", "--underlay", "4" }, "--underlay 4: not auto, ipv4 or ipv6" },
+		{ { "--manifests", "/d", "--external-ips", "on" }, NULL },
+		{ { "--manifests", "/d", "--node-ports", "off", "--external-ips=off" }, NULL },
+		{ { "--manifests", "/d", "--node-ports", "off", "--external-ips=on" },
+		  "--external-ips on: needs --node-ports on" },
+		{ { "--manifests", "/d", "--node-ports", "yes" }, "--node-ports yes: not on or off" },
 		{ { "install", "--cni-bin-dir", "/b", "--from", "/f" }, NULL },
 		{ { "uninstall", "--wait", "--log-level=debug" }, NULL },
 		{ { "prepare" }, NULL },
@@ -118,6 +123,8 @@ static void options_values(void **state)
 	assert_string_equal(o.metrics, METRICS_ADDRESS);
 	assert_null(o.key_file);
 	assert_int_equal(o.log_level, LOG_INFO);
+	assert_int_equal(o.services.node_ports, 1);
+	assert_int_equal(o.services.external_ips, 0);
 	assert_int_equal(options_parse(9, argv, &o, NULL), 0);
 	assert_string_equal(o.manifests, "/d");
 	assert_string_equal(o.key_file, "/k");

@@ -1,75 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Services and EndpointSlices in, maps of services out; and which elements are written. */
-#include "fake_services.h"
-
-struct fixture {
-	struct fake_services maps;
-	struct balancer *b;
-};
-
-static struct balancer *begin(struct fake_services *maps)
-{
-	struct balancer *b = balancer_new(&fake_services_ops, maps, "here");
-
-	assert_non_null(b);
-	return b;
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_non_null(f);
-	f->b = begin(&f->maps);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	balancer_free(f->b);
-	fake_clear(&f->maps);
-	free(f);
-	return 0;
-}
-
-/* A run is limited in time, and leaves the rest to the next one. */
-static int run_to_end(struct balancer *b, struct err *err)
-{
-	int ret;
-
-	do
-		ret = balancer_run(b, err);
-	while (ret == 0 && balancer_pending(b));
-	return ret;
-}
-
-/* Returns the number of puts and deletes. */
-static unsigned long run(struct fixture *f)
-{
-	unsigned long before = f->maps.puts + f->maps.deletes;
-	struct err err = { 0 };
-
-	assert_ok(run_to_end(f->b, &err));
-	return f->maps.puts + f->maps.deletes - before;
-}
-
-static const char *problem(const struct fixture *f, size_t count)
-{
-	static struct balancer_counts counts;
-
-	balancer_count(f->b, &counts);
-	assert_int_equal(counts.problems, count);
-	return counts.example;
-}
+#include "balancer_rig.h"
 
 #define WEB "clusterIP: 10.96.0.1, ports: [{port: 80}]"
-#define READY(a) "{addresses: [\"" a "\"]}"
-#define DRAINING(a) "{addresses: [\"" a "\"], conditions: {ready: false, serving: true, terminating: true}}"
-#define UNREADY(a) "{addresses: [\"" a "\"], conditions: {ready: false}}"
-#define READY_AT(a, node) "{addresses: [\"" a "\"], nodeName: " node "}"
 
 /* --- the join --- */
 
@@ -418,7 +351,7 @@ static void continues_with_existing_entries(void **state)
 	put_service(f->b, "c", "clusterIP: 10.96.0.3, ports: [{port: 80}]");
 	run(f);
 	balancer_free(f->b);
-	f->b = begin(&f->maps);
+	f->b = begin(&f->maps, 1, 1);
 	f->maps.each_error = -EIO;
 	assert_int_equal(balancer_run(f->b, &err), -EIO);
 	assert_true(balancer_pending(f->b));
@@ -529,8 +462,6 @@ static void writes_only_changed_services(void **state)
 	balancer_remove_service(f->b, "ns", "s78");
 	assert_int_equal(run(f), 1);
 }
-
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {

@@ -12,6 +12,9 @@ static int node_with_services(void **state)
 		{ ip("10.96.0.9"), 80, IPPROTO_TCP, 0, all, ARRAY_SIZE(all) },
 		{ ip("10.96.0.9"), 53, IPPROTO_UDP, 600, NULL, 0 },
 		{ ip("fd00:96::9"), 53, IPPROTO_SCTP, 0, &dns6, 1 },
+		{ ip("192.0.2.1"), 30080, IPPROTO_TCP, 0, all, 2 },
+		{ ip("192.0.2.1"), 30080, IPPROTO_TCP, 0, all, 1, .external = true },
+		{ ip("192.0.2.1"), 30081, IPPROTO_TCP, 0, NULL, 0, .external = true, .local = true },
 	};
 	struct dp_services *maps;
 	struct err err;
@@ -32,16 +35,28 @@ static void by_the_maps(void **state)
 
 	needs_root();
 	list = run_both("service list", 0, "no agent runs on this node: the maps hold no names");
-	assert_int_equal(json_array_size(list), 3);
+	assert_int_equal(json_array_size(list), 6);
 	row = json_array_get(list, 0);
 	assert_string_equal(json_text(row, "address"), "10.96.0.9:53");
 	assert_string_equal(json_text(row, "protocol"), "udp");
+	assert_string_equal(json_text(row, "scope"), "cluster");
 	assert_string_equal(json_text(row, "state"), "refuses");
 	assert_true(json_is_null(json_object_get(row, "service")));
 	row = json_array_get(list, 1);
 	assert_int_equal(json_integer_value(json_object_get(row, "backends")), 5);
 	assert_string_equal(json_text(row, "state"), "ok");
 	expect("service list", 0, "[fd00:96::9]:53  sctp      cluster");
+	/* One address with two scopes. */
+	expect("service list", 0, "192.0.2.1:30080  tcp       cluster          2  ok");
+	expect("service list", 0, "192.0.2.1:30080  tcp       external         1  ok");
+	expect("service list", 0, "192.0.2.1:30081  tcp       external         0  drops");
+	json_decref(list);
+	list = run_both("service get 192.0.2.1:30080", 0, "scope:    external");
+	assert_int_equal(json_array_size(list), 2);
+	assert_int_equal(json_array_size(json_object_get(json_array_get(list, 0), "backends")), 2);
+	assert_string_equal(json_text(json_array_get(list, 1), "scope"), "external");
+	assert_int_equal(json_array_size(json_object_get(json_array_get(list, 1), "backends")), 1);
+	expect("service get 192.0.2.1:30081", 0, "none on this node: new flows are dropped");
 	expect_failure("service list --namespace shop", 1, "no agent runs on this node: the maps hold no names and no namespaces");
 	/* By address, with or without a port. */
 	found = run_both("service get 10.96.0.9", 0, "none: new flows are refused");
@@ -65,12 +80,15 @@ static void by_the_agent(void **state)
 	needs_root();
 	agent = start_agent();
 	list = run_both("service list", 0, "shop/other: 10.96.0.9:80 belongs to Service shop/web");
-	assert_int_equal(json_array_size(list), 5);
-	expect("service list", 0, "shop/web    dns        10.96.0.9:53     udp       cluster         0  refuses");
-	expect("service list", 0, "shop/web    http       10.96.0.9:80     tcp       cluster         5  ok");
-	expect("service list", 0, "shop/other  http       10.96.0.9:80     tcp       cluster         0  not in maps");
-	expect("service list", 0, "shop/new    -          [fd00:96::1]:7   sctp      cluster         0  not in maps");
-	expect("service list", 0, "-           -          [fd00:96::9]:53  sctp      cluster         1  ok");
+	assert_int_equal(json_array_size(list), 9);
+	expect("service list", 0, "shop/out    http       192.0.2.1:30080  tcp       external         1  ok");
+	expect("service list", 0, "shop/out    http       192.0.2.1:30081  udp       external         0  not in maps");
+	expect("service list", 0, "-           -          192.0.2.1:30080  tcp       cluster          2  ok");
+	expect("service list", 0, "shop/web    dns        10.96.0.9:53     udp       cluster          0  refuses");
+	expect("service list", 0, "shop/web    http       10.96.0.9:80     tcp       cluster          5  ok");
+	expect("service list", 0, "shop/other  http       10.96.0.9:80     tcp       cluster          0  not in maps");
+	expect("service list", 0, "shop/new    -          [fd00:96::1]:7   sctp      cluster          0  not in maps");
+	expect("service list", 0, "-           -          [fd00:96::9]:53  sctp      cluster          1  ok");
 	expect("service list --namespace shop", 0, "shop/web");
 	expect("service list --namespace bank", 0, "no services");
 	found = run_both("service get shop/web", 0, "10.2.0.7:8080      shop/db      b");

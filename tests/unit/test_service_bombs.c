@@ -37,6 +37,7 @@
 #define PORTS_LEGAL 50000 /* of a Service of 1.5 MB */
 #define SLICE_PORTS_LEGAL 20000
 #define ENDPOINTS_LEGAL 1000
+#define ADDRESSES_LEGAL 100000
 #define ROUNDS 4
 
 static struct dp_services *services;
@@ -45,12 +46,16 @@ static uint64_t turn_ms; /* the longest so far */
 
 static int setup(void **state)
 {
+	struct ip node[NODE_ADDRESSES];
 	struct err err = { 0 };
 
 	assert_int_equal(dp_rig_load_maps(state), 0);
 	assert_ok(dp_services_open(&services, &err));
-	b = balancer_new(&balancer_dp_ops, services, "here");
+	b = balancer_new(&balancer_dp_ops, services, "here", &(struct balancer_options){ 1, 1 });
 	assert_non_null(b);
+	for (size_t i = 0; i < NODE_ADDRESSES; i++)
+		node[i] = ip_add(ip(i % 2 ? "2001:db8::" : "192.0.2.0"), i);
+	balancer_set_node_addresses(b, node, NODE_ADDRESSES);
 	turn_ms = 0;
 	return 0;
 }
@@ -81,6 +86,7 @@ struct made {
 	unsigned service;    /* its number: the name, the addresses */
 	size_t ports, targets; /* ports whose number is the same modulo `targets` have the same target */
 	bool v6;
+	size_t external; /* external IPs; with some, its ports have node ports */
 };
 
 static void put_service(const struct made *m)
@@ -96,7 +102,13 @@ static void put_service(const struct made *m)
 	o->port_count = m->ports;
 	assert_non_null(o->ports);
 	for (size_t i = 0; i < m->ports; i++)
-		o->ports[i] = (struct service_port){ text("p%zu", i), IPPROTO_TCP, (uint16_t)(i + 1), 0 };
+		o->ports[i] = (struct service_port){ text("p%zu", i), IPPROTO_TCP, (uint16_t)(i + 1), m->external ? (uint16_t)(i + 1) : 0 };
+	o->type = m->external ? SERVICE_NODE_PORT : SERVICE_CLUSTER_IP;
+	o->external_ips = calloc(m->external + 1, sizeof(*o->external_ips));
+	assert_non_null(o->external_ips);
+	for (size_t i = 0; i < m->external; i++)
+		o->external_ips[i] = ip_add(ip(i % 2 ? "2001:db8:1::" : "203.0.113.0"), i / 2);
+	o->external_ip_count = m->external;
 	assert_int_equal(balancer_put_service(b, o), 0);
 }
 
@@ -224,6 +236,24 @@ static void put_ports(void)
 		put_slice(&m, v6, v6, SLICE_PORTS_LEGAL, ENDPOINTS_LEGAL, 0);
 }
 
+static void put_node_ports(void)
+{
+	const struct made m = { "evil", 2, PORTS_LEGAL, 1, false, 1 };
+
+	put_service(&m);
+	for (unsigned v6 = 0; v6 < 2; v6++)
+		put_slice(&m, v6, v6, SERVICE_PORTS_MAX, ENDPOINTS_LEGAL, 0);
+}
+
+static void put_external_ips(void)
+{
+	const struct made m = { "evil", 2, 3, 1, false, ADDRESSES_LEGAL };
+
+	put_service(&m);
+	for (unsigned v6 = 0; v6 < 2; v6++)
+		put_slice(&m, v6, v6, 3, ENDPOINTS_LEGAL, 0);
+}
+
 static void put_shared_ports(void)
 {
 	const struct made m = { "evil", 2, PORTS_LEGAL, 1, false };
@@ -278,6 +308,7 @@ static void largest_objects_are_bounded(void **state)
 		bool one; /* one Service, which is soon found not to fit */
 	} rows[] = {
 		{ "ports", put_ports, true },	      { "shared ports", put_shared_ports, true },
+		{ "node ports", put_node_ports, true }, { "external IPs", put_external_ips, true },
 		{ "endpoints", put_endpoints, true }, { "duplicates", put_duplicates, true },
 		{ "slices", put_slices, true },	      { "services", put_services, false },
 	};
@@ -339,7 +370,8 @@ static void draw_change(void)
 {
 	static const char *const namespaces[NAMESPACES] = { "a", "b", "c", "d", "e" };
 	const unsigned n = (unsigned)draw(NAMESPACES), service = (unsigned)draw(SERVICES);
-	const struct made m = { namespaces[n], 2 + n * SERVICES + service, draw_size(PORTS_LEGAL), draw_size(200), draw(2) };
+	const struct made m = { namespaces[n], 2 + n * SERVICES + service, draw_size(PORTS_LEGAL), draw_size(200), draw(2),
+				draw(2) ? 0 : draw_size(ADDRESSES_LEGAL) };
 	char name[32], slice[48];
 
 	snprintf(name, sizeof(name), "s%u", m.service);
@@ -406,7 +438,8 @@ static void random_objects_are_bounded(void **state)
 	remove_all();
 	dp_services_count(services, backends, &listed);
 	balancer_count(b, &counts);
-	assert_int_equal(backends[0] + backends[1] + listed + counts.frontends[0] + counts.frontends[1] + counts.problems, 0);
+	assert_int_equal(backends[0] + backends[1] + listed + counts.frontends[0] + counts.frontends[1] + counts.external[0] +
+				 counts.external[1] + counts.problems, 0);
 }
 
 int main(void)

@@ -178,14 +178,20 @@ static const char pods[] = "{\"pods\": [{\"namespace\": \"shop\", \"name\": \"db
 static const char status[] =
 	"{\"version\": \"9\", \"synced\": true, \"counts\": {}, \"problems\": [{\"kind\": \"node\", \"subject\": \"Node d\","
 	"\"message\": \"its pod CIDR 10.2.0.0/25 overlaps that of b\"}]}\n";
-#define ROW(name, port_name, address, port, protocol, written, problem)                                                \
+#define SCOPED(name, port_name, address, port, protocol, scope, written, problem)                                       \
 	"{\"namespace\": \"shop\", \"name\": \"" name "\", \"type\": \"ClusterIP\", \"port_name\": \"" port_name              \
-	"\", \"address\": \"" address "\", \"port\": " port ", \"protocol\": \"" protocol                                     \
+	"\", \"address\": \"" address "\", \"port\": " port ", \"protocol\": \"" protocol "\", \"scope\": \"" scope            \
 	"\", \"node_port\": 0, \"backends\": 0, \"written\": " written ", \"problem\": " problem "}"
+#define ROW(name, port_name, address, port, protocol, written, problem)                                                \
+	SCOPED(name, port_name, address, port, protocol, "cluster", written, problem)
+#define OUTSIDE(name, port_name, address, port, protocol, written, problem)                                            \
+	SCOPED(name, port_name, address, port, protocol, "external", written, problem)
 static const char services[] =
 	"{\"services\": [" ROW("web", "http", "10.96.0.9", "80", "TCP", "true", "null") ", "
 	ROW("web", "dns", "10.96.0.9", "53", "UDP", "true", "\"no luck\"") ", "
 	ROW("other", "http", "10.96.0.9", "80", "TCP", "false", "\"10.96.0.9:80 belongs to Service shop/web\"") ", "
+	OUTSIDE("out", "http", "192.0.2.1", "30080", "TCP", "true", "null") ", "
+	OUTSIDE("out", "http", "192.0.2.1", "30081", "UDP", "false", "null") ", "
 	ROW("new", "", "fd00:96::1", "7", "SCTP", "true", "null") ", {\"name\": 7}]}\n";
 static char nodes[1024];
 

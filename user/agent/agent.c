@@ -198,7 +198,8 @@ static int open_node(struct agent *agent, struct err *err)
 	ret = dp_services_open(&agent->services, err);
 	if (ret < 0)
 		return ret;
-	agent->balancer = balancer_new(&balancer_dp_ops, agent->services, agent->options->cluster.node_name);
+	agent->balancer = balancer_new(&balancer_dp_ops, agent->services, agent->options->cluster.node_name,
+				       &agent->options->services);
 	if (!agent->apply || !agent->cluster || !agent->balancer)
 		return err_set(err, ENOMEM, "no memory");
 	return reconcile_open(agent, err);

@@ -30,6 +30,7 @@ struct reconcile {
 	bool reload;	       /* read the maps again first: their content is unknown */
 	bool enforced;	       /* the objects that were read at the start are enforced */
 	bool ipcache_stale;    /* an update of ipcache failed: it needs all identities again */
+	bool nodes_changed;    /* the balancer does not have the Nodes' addresses and pod CIDRs yet */
 	bool stale_sockets;    /* UDP sockets of the host may have backends that services have lost */
 	uint64_t changed_ns;   /* time of the oldest change that is not enforced yet; 0: none */
 	unsigned retries;

@@ -32,6 +32,7 @@ static const struct choice xdp_modes[] = {
 static const struct choice tunnel_key_modes[] = {
 	{ "off", TUNNEL_KEY_OFF }, { "accept", TUNNEL_KEY_ACCEPT }, { "require", TUNNEL_KEY_REQUIRE }, { 0 }
 };
+static const struct choice switches[] = { { "on", 1 }, { "off", 0 }, { 0 } };
 static const struct choice levels[] = {
 	{ "error", LOG_ERROR }, { "warn", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG }, { 0 }
 };
@@ -171,6 +172,12 @@ static const struct setting settings[] = {
 	{ "cgroup", "DIR", TEXT, FIELD(cgroup, char *),
 	  "services for the host's own processes: the root of their cgroups (v2), or off\n"
 	  "(default: as attached, else /sys/fs/cgroup)" },
+	{ "node-ports", "MODE", CHOICE, FIELD(services.node_ports, int),
+	  "Services for clients outside the cluster, and at node ports and load balancers'\n"
+	  "addresses for pods: on (default), or off, where kube-proxy does it", switches },
+	{ "external-ips", "MODE", CHOICE, FIELD(services.external_ips, int),
+	  "Services at their externalIPs: on, or off (default), since who may write a Service can\n"
+	  "then take over other hosts' addresses", switches },
 	{ "host", "DIR", TEXT, FIELD(host, char *),
 	  "prepare, install, uninstall: the host's root directory; to find the API server of its\n"
 	  "kubelet, and the directories of its container runtime",
@@ -325,6 +332,13 @@ static int check_tunnel_key(struct options *options, struct err *err)
 	return 0;
 }
 
+static int check_services(const struct options *options, struct err *err)
+{
+	if (options->services.external_ips && !options->services.node_ports)
+		return err_set(err, EINVAL, "--external-ips on: needs --node-ports on");
+	return 0;
+}
+
 /* Checks combinations of options. */
 static int check(struct options *options, struct err *err)
 {
@@ -335,6 +349,8 @@ static int check(struct options *options, struct err *err)
 		ret = check_api(options, err);
 	if (ret == 0)
 		ret = check_tunnel_key(options, err);
+	if (ret == 0)
+		ret = check_services(options, err);
 	if (ret == 0 && node != options->host_name && !name_is_dns_subdomain(node))
 		return err_set(err, EINVAL, "NODE_NAME=%s: %s", node, NAME_DNS_SUBDOMAIN);
 	set_default(&options->health, HEALTH_ADDRESS);
@@ -395,7 +411,7 @@ int options_parse(int argc, char **argv, struct options *options, struct err *er
 {
 	int ret;
 
-	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO };
+	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO, .services.node_ports = 1 };
 	default_node_name(options);
 	ret = parse_command(argv[1], options, err);
 	if (ret >= 0)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "balancer.h"
 #include "cluster.h"
 #include "err.h"
 #include "log.h"
@@ -43,6 +44,7 @@ struct options {
 	size_t ct_entries;	   /* 0: auto */
 	const char *cgroup;	   /* as in sockets_attach() */
 	struct cluster_options cluster;
+	struct balancer_options services;
 	/* in lower case: the default of the node's name, without option and NODE_NAME */
 	char host_name[HOST_NAME_MAX + 1];
 	const char *cni_bin_dir; /* NULL: those of runtimes_find() */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "array.h"
 #include "clock.h"
 #include "notify.h"
 #include "sockets.h"
@@ -327,6 +328,35 @@ static void end_sockets(struct agent *agent)
 		log_info("%zu UDP sockets of this host were ended: their service has lost the backend", ended);
 }
 
+/* Pod CIDRs of all Nodes. */
+struct pod_cidrs {
+	struct prefix *v;
+	size_t count, room;
+};
+
+static int add_pod_cidrs(const struct cluster_node *node, void *arg)
+{
+	struct pod_cidrs *cidrs = arg;
+	int ret = 0;
+
+	for (int i = 0; i < 2 && ret == 0 && node->object->cidrs[i].ip.family; i++)
+		ret = array_push(cidrs->v, cidrs->room, cidrs->count, node->object->cidrs[i]);
+	return ret;
+}
+
+static void pass_nodes(struct agent *agent)
+{
+	const struct node_object *own = cluster_own(agent->cluster);
+	struct pod_cidrs cidrs = { 0 };
+
+	balancer_set_node_addresses(agent->balancer, own ? own->addresses : NULL, own ? own->address_count : 0);
+	agent->reconcile.nodes_changed = cluster_each(agent->cluster, add_pod_cidrs, &cidrs) < 0 ||
+					 balancer_set_pod_cidrs(agent->balancer, cidrs.v, cidrs.count) < 0;
+	if (agent->reconcile.nodes_changed)
+		log_warn("no memory for the pod CIDRs of the cluster: Services' external addresses among them are not found");
+	free(cidrs.v);
+}
+
 static void reconcile_services(struct agent *agent)
 {
 	struct err err = { 0 };
@@ -376,6 +406,8 @@ void reconcile(struct agent *agent)
 		reconcile_policy(agent);
 	if (own >= 0 && cluster_pending(agent->cluster))
 		reconcile_cluster(agent);
+	if (agent->reconcile.nodes_changed)
+		pass_nodes(agent);
 	if (balancer_pending(agent->balancer))
 		reconcile_services(agent);
 }

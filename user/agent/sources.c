@@ -36,6 +36,7 @@ static int on_object(void *arg, struct object *o)
 				 object.policy->namespace, object.policy->name, object.policy->invalid);
 		return policy_put_policy(agent->policy, object.policy);
 	case OBJECT_NODE:
+		agent->reconcile.nodes_changed = true;
 		if (is_own_node(agent, object.node->name)) {
 			kube_own_node(agent->kube);
 			if (balancer_set_zone(agent->balancer, object.node->zone) < 0)
@@ -56,6 +57,7 @@ static void remove_node(struct agent *agent, const char *name)
 {
 	if (is_own_node(agent, name))
 		kube_own_node(agent->kube);
+	agent->reconcile.nodes_changed = true;
 	cluster_remove_node(agent->cluster, name);
 }
 

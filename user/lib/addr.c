@@ -105,6 +105,18 @@ bool ip_equal(const struct ip *a, const struct ip *b)
 	return ip_cmp(a, b) == 0;
 }
 
+bool ip_is_reachable(const struct ip *ip)
+{
+	static const uint8_t zeros[16], one[16] = { [15] = 1 };
+
+	if (ip->family == AF_INET)
+		return ip->bytes[0] != 0 && ip->bytes[0] != 127 && ip->bytes[0] < 224 &&
+		       !(ip->bytes[0] == 169 && ip->bytes[1] == 254);
+	return memcmp(ip->bytes, zeros, 16) != 0 && memcmp(ip->bytes, one, 16) != 0 && ip->bytes[0] != 0xff &&
+	       !(ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80) &&
+	       !(memcmp(ip->bytes, zeros, 10) == 0 && ip->bytes[10] == 0xff && ip->bytes[11] == 0xff);
+}
+
 struct ip ip_add(struct ip ip, uint64_t n)
 {
 	unsigned sum = 0;

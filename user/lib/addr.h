@@ -54,6 +54,9 @@ struct ip ip_from(int family, const void *bytes);
 int ip_cmp(const struct ip *a, const struct ip *b); /* by family, then as a number */
 bool ip_equal(const struct ip *a, const struct ip *b);
 
+/* Not loopback, link-local, multicast, unspecified, or IPv4 in IPv6. */
+bool ip_is_reachable(const struct ip *ip);
+
 /* The address plus `n` (modulo the size of the address space). */
 struct ip ip_add(struct ip ip, uint64_t n);
 

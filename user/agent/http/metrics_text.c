@@ -92,6 +92,7 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 		       const struct balancer_counts *balancer, struct map_use *uses)
 {
 	static const char *const service_maps[] = { "services4", "services6" };
+	static const char *const external_maps[] = { "external4", "external6" };
 	static const char *const backend_maps[] = { "backends4", "backends6" };
 	size_t backends[2] = { 0 }, listed = 0;
 	static const char *const flow_maps[] = { "ct4", "ct6", "ct_new4", "ct_new6" };
@@ -113,6 +114,7 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 		struct dp_map_info info;
 
 		uses[count++] = (struct map_use){ service_maps[i], balancer->frontends[i], WR_MAX_SERVICES };
+		uses[count++] = (struct map_use){ external_maps[i], balancer->external[i], WR_MAX_SERVICES };
 		uses[count++] = (struct map_use){ backend_maps[i], backends[i], WR_MAX_BACKENDS };
 		if (dp_map_info(counted[i], &info, NULL) == 0)
 			uses[count++] = (struct map_use){ counted[i], info.entries, info.limit };
@@ -123,7 +125,7 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 static void maps(FILE *f, const struct agent *agent, const struct dp_flow_stats *stats,
 		 const struct balancer_counts *balancer)
 {
-	struct map_use uses[APPLY_TABLES + 11];
+	struct map_use uses[APPLY_TABLES + 13];
 	size_t count = map_uses(agent, stats, balancer, uses);
 
 	head(f, "warren_map_entries", "gauge", "Elements in a map.");

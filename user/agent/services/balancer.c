@@ -67,13 +67,6 @@ static int grant_ports(const struct service *s, struct service_backends *j, bool
 	return 0;
 }
 
-static const struct ip *address_of(const struct service *s, bool v6)
-{
-	const struct ip *ips = s->object->cluster_ips;
-
-	return (ips[0].family == AF_INET6) == v6 ? &ips[0] : &ips[1];
-}
-
 static void frontend_write(struct balancer *b, struct frontend *f, const struct dp_service *service,
 			   uint64_t fingerprint, uint32_t *list, struct writing *w)
 {
@@ -97,36 +90,42 @@ static void frontend_write(struct balancer *b, struct frontend *f, const struct 
 	w->failed = true;
 }
 
+static struct dp_service service_of(const struct frontend *f)
+{
+	return (struct dp_service){ .ip = f->at.ip, .port = f->at.port, .protocol = f->at.protocol,
+				    .external = f->at.external, .local = f->at.external && f->here };
+}
+
+static const struct port_backends *backends_of(const struct writing *w, size_t i)
+{
+	return &w->resolved.ports[w->v[i].port];
+}
+
 /* Writes the frontends of the next list (ports with the same backends) until the deadline. */
 static int list_write(struct balancer *b, struct service *s, struct writing *w, uint64_t deadline)
 {
-	const struct service_backends *j = &w->resolved;
-	const struct port_backends *same = &j->ports[w->next];
-	const ssize_t count = port_backends_list(b, s, j, same);
-	struct dp_service service = { .ip = *address_of(s, same->v6),
-				      .protocol = same->protocol,
-				      .backends = b->v,
-				      .affinity_seconds = s->object->affinity_seconds };
+	const struct port_backends *same = backends_of(w, w->next);
+	const ssize_t count = port_backends_list(b, s, &w->resolved, same);
 	const struct service *other;
 	char text[SOCKET_STRLEN];
-	uint64_t fingerprint;
+	uint64_t fingerprint = 0;
 	uint32_t list = 0;
 
 	if (count < 0)
 		return -ENOMEM;
-	service.backend_count = (size_t)count;
-	if (!w->next || !port_backends_same(same, same - 1))
-		w->holds[same->v6] += service.backend_count;
-	fingerprint = backends_fingerprint(b, &service);
-	for (; w->next < j->port_count && port_backends_same(&j->ports[w->next], same); w->next++) {
-		const struct service_port *port = &s->object->ports[j->ports[w->next].index];
-		const struct frontend_key at = { .ip = service.ip, .port = port->port, .protocol = port->protocol };
-		struct frontend *f = frontend_find(b, s, &at);
+	if (!w->next || !port_backends_same(same, backends_of(w, w->next - 1)))
+		w->holds[same->v6] += (size_t)count;
+	for (; w->next < w->count && port_backends_same(backends_of(w, w->next), same); w->next++) {
+		struct frontend *f = w->v[w->next].frontend;
+		struct dp_service service = service_of(f);
 
-		service.port = port->port;
-		if (f && frontend_is_first(b, f, &other))
-			frontend_write(b, f, &service, fingerprint, &list, w);
-		else if (f && !*w->dispute)
+		service.backends = b->v;
+		service.backend_count = (size_t)count;
+		service.affinity_seconds = s->object->affinity_seconds;
+		fingerprint = fingerprint ?: backends_fingerprint(b, &service);
+		if (frontend_is_first(b, f, &other))
+			frontend_write(b, f, &service, service_fingerprint(b, &service, fingerprint), &list, w);
+		else if (!*w->dispute)
 			snprintf(w->dispute, sizeof(w->dispute), "%s belongs to Service %s/%s",
 				 socket_format(&f->at.ip, f->at.port, text), other->namespace->name, other->name);
 		if (clock_ns(CLOCK_MONOTONIC) >= deadline) {
@@ -137,6 +136,37 @@ static int list_write(struct balancer *b, struct service *s, struct writing *w, 
 	return 0;
 }
 
+static int placed_cmp(const void *pa, const void *pb)
+{
+	const struct placed *a = pa, *b = pb;
+
+	return a->port != b->port ? (a->port < b->port ? -1 : 1) : 0;
+}
+
+/* Finds the backends of each frontend. */
+static int frontends_place(const struct service *s, struct writing *w)
+{
+	const struct service_backends *j = &w->resolved;
+	_cleanup_free_ size_t *places = calloc(4 * (s->object ? s->object->port_count : 0) + 4, sizeof(*places));
+	size_t room = 0;
+	struct frontend *f;
+
+	if (!places)
+		return -ENOMEM;
+	for (size_t i = 0; i < j->port_count; i++)
+		places[4 * j->ports[i].index + 2 * j->ports[i].here + j->ports[i].v6] = i;
+	list_each(f, &s->frontends, of_service) {
+		const bool v6 = f->at.ip.family == AF_INET6;
+		const struct placed placed = { f, places[4 * f->index + 2 * f->here + v6] };
+
+		if (array_push(w->v, room, w->count, placed) < 0)
+			return -ENOMEM;
+	}
+	if (w->count)
+		qsort(w->v, w->count, sizeof(*w->v), placed_cmp);
+	return 0;
+}
+
 static struct writing *writing_begin(struct balancer *b, const struct service *s)
 {
 	struct writing *w = calloc(1, sizeof(*w));
@@ -144,6 +174,8 @@ static struct writing *writing_begin(struct balancer *b, const struct service *s
 
 	for (int v6 = 0; v6 < 2 && ret == 0; v6++)
 		ret = grant_ports(s, &w->resolved, v6);
+	if (ret == 0)
+		ret = frontends_place(s, w);
 	if (ret == 0)
 		return w;
 	writing_free(w);
@@ -160,15 +192,15 @@ static void retry_failed(struct balancer *b)
 	}
 }
 
-/* Whether it exceeds a quota; reported before it is written, since that takes longer. */
+/* Whether it exceeds a quota, or an address is refused; reported before it is written, since that takes longer. */
 static bool not_programmed(struct balancer *b, struct service *s)
 {
 	char text[200];
 
 	quota_problem(s, text, sizeof(text));
-	if (*text)
-		problem(b, s, "%s", text);
-	return *text;
+	if (*text || s->refused)
+		problem(b, s, "%s", *text ? text : s->refused);
+	return *text || s->refused;
 }
 
 /* A failure is retried, and takes precedence over other problems. */
@@ -197,9 +229,9 @@ static bool service_write(struct balancer *b, struct service *s, uint64_t deadli
 	}
 	ret = w ? 0 : -ENOMEM;
 	s->writing = w;
-	while (ret == 0 && w->next < w->resolved.port_count) {
+	while (ret == 0 && w->next < w->count) {
 		ret = list_write(b, s, w, deadline);
-		if (w->next < w->resolved.port_count && clock_ns(CLOCK_MONOTONIC) >= deadline)
+		if (w->next < w->count && clock_ns(CLOCK_MONOTONIC) >= deadline)
 			return false;
 	}
 	if (ret < 0) {
@@ -220,8 +252,7 @@ static int stale_delete(struct balancer *b, struct err *err)
 	int ret = 0, result;
 
 	list_each_safe(f, after, &b->stale, stale) {
-		const struct dp_service service = { .ip = f->at.ip, .port = f->at.port, .protocol = f->at.protocol,
-						    .external = f->at.external };
+		const struct dp_service service = service_of(f);
 
 		result = b->ops->delete(b->arg, &service, ret ? NULL : err);
 		if (result == 0) {
@@ -248,7 +279,7 @@ static int update_dirty(struct balancer *b, struct err *err)
 	int ret = 0;
 
 	list_each(s, &b->dirty, dirty)
-		ret = ret ? ret : service_measure(b, s);
+		ret = ret ?: addresses_update(b, s) ?: service_measure(b, s);
 	if (ret == 0 && !list_empty(&b->dirty))
 		ret = quotas_grant(b);
 	list_each(s, &b->dirty, dirty)
@@ -365,7 +396,11 @@ int balancer_each(const struct balancer *b, int (*fn)(const struct balancer_fron
 	struct frontend *f;
 
 	table_each(f, &b->frontends, by_key) {
-		struct balancer_frontend frontend = { .ip = &f->at.ip, .written = f->written, .backends = f->backends };
+		struct balancer_frontend frontend = { .ip = &f->at.ip,
+						      .number = f->at.port,
+						      .external = f->at.external,
+						      .written = f->written,
+						      .backends = f->backends };
 		int ret;
 
 		frontend.service = f->service ? f->service->object : NULL;
@@ -373,7 +408,8 @@ int balancer_each(const struct balancer *b, int (*fn)(const struct balancer_fron
 				    ? &frontend.service->ports[f->index]
 				    : NULL;
 		/* Its Service may have changed since the last run. */
-		if (!frontend.port || frontend.port->port != f->at.port || frontend.port->protocol != f->at.protocol)
+		if (!frontend.port || frontend_port(frontend.port, f->kind) != f->at.port ||
+		    frontend.port->protocol != f->at.protocol)
 			continue;
 		frontend.problem = f->service->problem ? f->service->problem : "";
 		ret = fn(&frontend, arg);
@@ -389,7 +425,8 @@ void balancer_count(const struct balancer *b, struct balancer_counts *counts)
 
 	*counts = (struct balancer_counts){ .services = b->object_count,
 					    .slices = b->slices.count,
-					    .frontends = { b->written[0], b->written[1] },
+					    .frontends = { b->written[false][0], b->written[false][1] },
+					    .external = { b->written[true][0], b->written[true][1] },
 					    .backends = { b->backends[0], b->backends[1] },
 					    .failures = b->failures };
 	list_each(s, &b->problems, problems) {
@@ -407,7 +444,8 @@ const struct histogram *balancer_latency(const struct balancer *b)
 	return &b->latency;
 }
 
-struct balancer *balancer_new(const struct balancer_ops *ops, void *arg, const char *node_name)
+struct balancer *balancer_new(const struct balancer_ops *ops, void *arg, const char *node_name,
+			      const struct balancer_options *options)
 {
 	struct balancer *b = calloc(1, sizeof(*b));
 
@@ -419,6 +457,7 @@ struct balancer *balancer_new(const struct balancer_ops *ops, void *arg, const c
 	b->ops = ops;
 	b->arg = arg;
 	b->node_name = node_name;
+	b->options = *options;
 	return b;
 }
 
@@ -440,6 +479,8 @@ void balancer_free(struct balancer *b)
 	table_free(&b->services);
 	table_free(&b->slices);
 	table_free(&b->frontends);
+	table_free(&b->claims);
+	free(b->pod_cidrs);
 	for (int kind = 0; kind < HINT_KINDS; kind++)
 		free(b->hint[kind]);
 	free(b->v);

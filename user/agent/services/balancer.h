@@ -7,7 +7,18 @@
  * else it is refused. With internalTrafficPolicy Local only this node's endpoints are backends. If all that are ready
  * have hints (trafficDistribution), those hinted to this node are, if there are any; else those hinted to its zone.
  *
- * An address and port that several Services claim belong to the first of them by namespace and name.
+ * An address and port that several Services claim belong to the first of them by namespace and name; but a node port
+ * precedes a load balancer's address, and that an external IP.
+ *
+ * Besides its ClusterIPs a Service has frontends at this node's addresses (its node ports), at its load balancer's
+ * addresses, and at its external IPs: at each of them one for pods and the host's sockets, with all of the cluster's
+ * endpoints, and one for clients outside the cluster, to which externalTrafficPolicy applies. With Local only this
+ * node's endpoints are its backends, and without any its packets are dropped, so that a load balancer in front of the
+ * nodes tries another one. loadBalancerSourceRanges are not evaluated yet: a Service that has some has no frontends for
+ * clients outside the cluster at its load balancer's addresses, and the stack gets their packets.
+ *
+ * An external IP or a load balancer's address that is a pod's or a ClusterIP, or that other hosts cannot reach (loopback,
+ * link-local, multicast), is not programmed and reported as the Service's problem.
  *
  * What exceeds a Service's quota (balancer_quota.h) is not programmed, and reported as its problem: the first ports are
  * programmed, and of each port the first backends by slice. Other Services are not affected.
@@ -29,9 +40,15 @@ struct balancer_ops {
 		    struct err *err);
 };
 
+struct balancer_options {
+	int node_ports;	  /* 0: only ClusterIPs are programmed */
+	int external_ips; /* 0: external IPs are not programmed */
+};
+
 struct balancer;
 /* The name of this node is borrowed. NULL without memory. */
-struct balancer *balancer_new(const struct balancer_ops *ops, void *arg, const char *node_name);
+struct balancer *balancer_new(const struct balancer_ops *ops, void *arg, const char *node_name,
+			      const struct balancer_options *options);
 void balancer_free(struct balancer *b);
 
 /* Both take ownership of the object, also on failure (-ENOMEM). */
@@ -42,6 +59,10 @@ void balancer_remove_slice(struct balancer *b, const char *namespace, const char
 
 /* This node's zone; "": none. -ENOMEM: some slices still count for the former one. */
 int balancer_set_zone(struct balancer *b, const char *zone);
+/* This node's addresses, for node ports: the first NODE_ADDRESSES of them. */
+void balancer_set_node_addresses(struct balancer *b, const struct ip *v, size_t count);
+/* Where pods have their addresses, without host bits. -ENOMEM: as before. */
+int balancer_set_pod_cidrs(struct balancer *b, const struct prefix *v, size_t count);
 
 bool balancer_pending(const struct balancer *b); /* the next run has something to do */
 void balancer_retry(struct balancer *b);	 /* the next run retries what has failed */
@@ -58,6 +79,8 @@ struct balancer_frontend {
 	const struct service_object *service;
 	const struct service_port *port;
 	const struct ip *ip;
+	uint16_t number;     /* port->port, or port->node_port */
+	bool external;	     /* for clients outside the cluster */
 	bool written;	     /* is in the maps */
 	size_t backends;     /* in the maps */
 	const char *problem; /* of the Service; "": none */
@@ -67,7 +90,8 @@ int balancer_each(const struct balancer *b, int (*fn)(const struct balancer_fron
 
 struct balancer_counts {
 	size_t services, slices;	  /* objects */
-	size_t frontends[2], backends[2]; /* in the maps, of IPv4 and of IPv6 */
+	size_t frontends[2], external[2]; /* in the maps of each kind, of IPv4 and of IPv6 */
+	size_t backends[2];		  /* of all of them */
 	size_t problems;		  /* Services with a problem */
 	unsigned long failures;		  /* failed writes since the start */
 	char example[320];		  /* one of the problems */

@@ -109,17 +109,19 @@ static int sort_targets(const struct service *s, struct service_backends *j, con
 }
 
 static struct port_backends resolve_port(const struct balancer *b, const struct service *s,
-					 const struct service_backends *j, size_t index, bool v6)
+					 const struct service_backends *j, size_t index, bool v6, bool here)
 {
 	struct port_backends port = { .index = (uint16_t)index,
 				      .protocol = s->object->ports[index].protocol,
-				      .v6 = v6 };
+				      .v6 = v6,
+				      .here = here };
 	size_t count[BACKEND_SOURCES] = { 0 };
 	bool unhinted[HINT_KINDS] = { 0 };
 	const struct ip *first;
 	struct siphash h;
 
 	siphash_begin(&h, b->key);
+	siphash_number(&h, here);
 	for (size_t i = j->starts[index]; i < j->starts[index + 1]; i++) {
 		const struct target *t = &j->targets[i];
 
@@ -128,12 +130,12 @@ static struct port_backends resolve_port(const struct balancer *b, const struct 
 		siphash_number(&h, (uintptr_t)t->slice);
 		siphash_number(&h, t->port);
 		for (int source = 0; source < BACKEND_SOURCES; source++)
-			count[source] += usable_endpoints(t->slice, source, s->object->internal_local, &first);
+			count[source] += usable_endpoints(t->slice, source, here, &first);
 		for (int kind = 0; kind < HINT_KINDS; kind++)
 			unhinted[kind] |= t->slice->unhinted[kind];
 	}
 	port.same = siphash_end(&h);
-	port.source = choose_source(count, unhinted, s->object->internal_local);
+	port.source = choose_source(count, unhinted, here);
 	port.backends = count[port.source];
 	port.granted = port.backends < PORT_BACKENDS_MAX ? port.backends : PORT_BACKENDS_MAX;
 	return port;
@@ -157,20 +159,34 @@ bool port_backends_same(const struct port_backends *a, const struct port_backend
 	return a->v6 == b->v6 && a->protocol == b->protocol && a->same == b->same;
 }
 
+/* Those of all ports at addresses of the family with these backends, if the Service has any. */
+static void resolve_ports(const struct balancer *b, const struct service *s, struct service_backends *j, bool v6, bool here)
+{
+	bool nodes = false, others = false;
+
+	for (size_t i = 0; i < s->address_count; i++) {
+		const struct address *a = &s->addresses[i];
+
+		if ((a->ip.family == AF_INET6) == v6 && a->here == here)
+			*(a->kind == ADDRESS_NODE ? &nodes : &others) = true;
+	}
+	for (size_t p = 0; p < s->object->port_count; p++) {
+		if (others || (nodes && s->object->ports[p].node_port))
+			j->ports[j->port_count++] = resolve_port(b, s, j, p, v6, here);
+	}
+}
+
 int service_backends_resolve(struct balancer *b, const struct service *s, struct service_backends *j)
 {
 	_cleanup_free_ struct target *found = NULL;
-	const struct service_object *object = s->object;
 
-	if (!object || !object->cluster_ips[0].family)
+	if (!s->address_count)
 		return 0;
-	j->ports = calloc(2 * object->port_count + 1, sizeof(*j->ports));
+	j->ports = calloc(4 * s->object->port_count + 1, sizeof(*j->ports));
 	if (!j->ports || find_targets(s, j, &found) < 0 || sort_targets(s, j, found) < 0)
 		return -ENOMEM;
-	for (int i = 0; i < 2 && object->cluster_ips[i].family; i++) {
-		for (size_t p = 0; p < object->port_count; p++)
-			j->ports[j->port_count++] = resolve_port(b, s, j, p, object->cluster_ips[i].family == AF_INET6);
-	}
+	for (int kind = 0; kind < 4; kind++)
+		resolve_ports(b, s, j, kind & 1, kind & 2);
 	if (j->port_count)
 		qsort(j->ports, j->port_count, sizeof(*j->ports), port_cmp);
 	return 0;
@@ -193,7 +209,7 @@ ssize_t port_backends_list(struct balancer *b, const struct service *s, const st
 
 	for (size_t i = j->starts[port->index]; i < j->starts[port->index + 1] && count < port->granted; i++) {
 		const struct target *t = &j->targets[i];
-		const size_t max = usable_endpoints(t->slice, port->source, s->object->internal_local, &first);
+		const size_t max = usable_endpoints(t->slice, port->source, port->here, &first);
 
 		if (t->slice->v6 != port->v6)
 			continue;
@@ -207,7 +223,7 @@ ssize_t port_backends_list(struct balancer *b, const struct service *s, const st
 	return (ssize_t)array_sort_unique(b->v, count, sizeof(*b->v), backend_cmp, NULL);
 }
 
-/* Independent of the backends' order; never 0. */
+/* Independent of their order. */
 uint64_t backends_fingerprint(const struct balancer *b, const struct dp_service *service)
 {
 	uint64_t sum = 0;
@@ -219,9 +235,16 @@ uint64_t backends_fingerprint(const struct balancer *b, const struct dp_service 
 		siphash_number(&h, service->backends[i].port);
 		sum += siphash_end(&h);
 	}
+	return sum;
+}
+
+uint64_t service_fingerprint(const struct balancer *b, const struct dp_service *service, uint64_t backends)
+{
+	struct siphash h;
+
 	siphash_begin(&h, b->key);
-	siphash_number(&h, service->affinity_seconds);
+	siphash_number(&h, (uint64_t)service->affinity_seconds << 1 | service->local);
 	siphash_number(&h, service->backend_count);
-	siphash_number(&h, sum);
+	siphash_number(&h, backends);
 	return siphash_end(&h) | 1;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Which Service owns which address and port. One frontend of those with the same address and port represents the
- * element in the maps: the first claimant's, or a stale one without a claimant. When the first claimant changes, the
- * element is handed over and then replaced in place, so that the address is served without a gap.
+ * Which Service owns which address and port, for pods and for clients outside the cluster. One frontend of those with
+ * the same key represents the element in the maps: the first claimant's, or a stale one without a claimant. When the
+ * first claimant changes, the element is handed over and then replaced in place, so that the address is served without
+ * a gap.
  */
 #include "balancer_internal.h"
 
@@ -26,6 +27,11 @@ static bool frontend_is(const struct frontend *f, const struct frontend_key *at)
 	       ip_equal(&f->at.ip, &at->ip);
 }
 
+static bool claims_before(const struct frontend *a, const struct frontend *b)
+{
+	return a->kind != b->kind ? a->kind < b->kind : service_cmp(a->service, b->service) < 0;
+}
+
 /* The first claimant's frontend of this address and port, or the stale one; NULL: none. */
 static struct frontend *frontend_first(const struct balancer *b, const struct frontend_key *at)
 {
@@ -33,7 +39,7 @@ static struct frontend *frontend_first(const struct balancer *b, const struct fr
 
 	table_each_hash(f, &b->frontends, frontend_hash(b, at), by_key) {
 		if (frontend_is(f, at) &&
-		    (!first || (f->service && first->service && service_cmp(f->service, first->service) < 0)))
+		    (!first || (f->service && first->service && claims_before(f, first))))
 			first = f;
 	}
 	return first;
@@ -73,7 +79,7 @@ void frontend_is_written(struct balancer *b, struct frontend *f, bool written, s
 {
 	const bool v6 = f->at.ip.family == AF_INET6;
 
-	b->written[v6] += (size_t)written - f->written;
+	b->written[f->at.external][v6] += (size_t)written - f->written;
 	b->backends[v6] += backends - f->backends;
 	f->written = written;
 	f->backends = backends;
@@ -109,15 +115,41 @@ static void hand_over(struct balancer *b, struct frontend *from, struct frontend
 	to->fingerprint = from->fingerprint;
 }
 
-static int frontend_claim(struct balancer *b, struct service *s, const struct ip *ip, size_t index)
+/* The order of claims follows their kinds: the address may pass to another Service. */
+static void frontend_set_kind(struct balancer *b, struct frontend *f, enum address_kind kind)
+{
+	struct frontend *before, *after;
+
+	if (f->kind == kind)
+		return;
+	before = frontend_first(b, &f->at);
+	f->kind = kind;
+	after = frontend_first(b, &f->at);
+	if (before == after)
+		return;
+	hand_over(b, before, after);
+	claimants_changed(b, f);
+}
+
+uint16_t frontend_port(const struct service_port *port, enum address_kind kind)
+{
+	return kind == ADDRESS_NODE ? port->node_port : port->port;
+}
+
+/* A frontend that the Service has claimed already, at an address that precedes this one, stays as it is. */
+static int frontend_claim(struct balancer *b, struct service *s, const struct address *address, size_t index)
 {
 	const struct service_port *port = &s->object->ports[index];
-	const struct frontend_key at = { .ip = *ip, .port = port->port, .protocol = port->protocol };
+	const struct frontend_key at = { address->ip, frontend_port(port, address->kind), port->protocol, address->external };
 	struct frontend *f = frontend_find(b, s, &at), *first;
 
+	if (f && f->claimed)
+		return 0;
 	if (f) {
 		f->claimed = true;
 		f->index = index;
+		f->here = address->here;
+		frontend_set_kind(b, f, address->kind);
 		return 0;
 	}
 	first = frontend_first(b, &at);
@@ -125,11 +157,13 @@ static int frontend_claim(struct balancer *b, struct service *s, const struct ip
 	if (!f)
 		return -ENOMEM;
 	f->service = s;
+	f->kind = address->kind;
+	f->here = address->here;
 	f->claimed = true;
 	f->index = index;
 	list_remove(&f->stale);
 	list_append(&s->frontends, &f->of_service);
-	if (first && first != f && service_cmp(s, first->service) < 0)
+	if (first && first != f && claims_before(f, first))
 		hand_over(b, first, f);
 	claimants_changed(b, f);
 	return 0;
@@ -154,20 +188,30 @@ static void frontend_release(struct balancer *b, struct frontend *f)
 		frontend_free(b, f);
 }
 
+/* Claims the Service's ports at the address, as many as it is granted. */
+static int address_claim(struct balancer *b, struct service *s, const struct address *address, size_t *granted)
+{
+	int ret = 0;
+
+	for (size_t p = 0; ret == 0 && p < s->object->port_count && *granted; p++) {
+		if (!frontend_port(&s->object->ports[p], address->kind))
+			continue;
+		ret = frontend_claim(b, s, address, p);
+		(*granted)--;
+	}
+	return ret;
+}
+
 int frontends_update(struct balancer *b, struct service *s)
 {
+	size_t granted[2] = { s->granted[QUOTA_PORTS4], s->granted[QUOTA_PORTS6] };
 	struct frontend *f, *after;
 	int ret = 0;
 
 	list_each(f, &s->frontends, of_service)
 		f->claimed = false;
-	for (int i = 0; s->object && i < 2 && s->object->cluster_ips[i].family; i++) {
-		const struct ip *ip = &s->object->cluster_ips[i];
-		const size_t granted = s->granted[ip->family == AF_INET6 ? QUOTA_PORTS6 : QUOTA_PORTS4];
-
-		for (size_t p = 0; ret == 0 && p < s->object->port_count && p < granted; p++)
-			ret = frontend_claim(b, s, ip, p);
-	}
+	for (size_t i = 0; i < s->address_count && ret == 0; i++)
+		ret = address_claim(b, s, &s->addresses[i], &granted[s->addresses[i].ip.family == AF_INET6]);
 	list_each_safe(f, after, &s->frontends, of_service) {
 		if (!f->claimed && ret == 0)
 			frontend_release(b, f);

@@ -53,9 +53,12 @@ static bool is_of_ports(int quota)
 
 static void count_ports(const struct service *s, size_t needed[QUOTAS])
 {
-	for (int i = 0; s->object && i < 2 && s->object->cluster_ips[i].family; i++)
-		needed[s->object->cluster_ips[i].family == AF_INET6 ? QUOTA_PORTS6 : QUOTA_PORTS4] =
-		    s->object->port_count + s->ports_not_programmed;
+	for (size_t i = 0; i < s->address_count; i++) {
+		const struct address *a = &s->addresses[i];
+
+		needed[a->ip.family == AF_INET6 ? QUOTA_PORTS6 : QUOTA_PORTS4] +=
+		    a->kind == ADDRESS_NODE ? s->node_port_count : s->object->port_count + s->ports_not_programmed;
+	}
 }
 
 static void count_backends(const struct service_backends *j, size_t needed[QUOTAS], size_t requested[QUOTAS])

@@ -10,6 +10,31 @@
 #include "siphash.h"
 #include "table.h"
 
+/* In the order in which they are programmed: what a Service may not use of its quota are the last. */
+enum address_kind { ADDRESS_CLUSTER_IP, ADDRESS_NODE, ADDRESS_LOAD_BALANCER, ADDRESS_EXTERNAL_IP };
+
+/* An address that a Service's object names. */
+struct address_claim {
+	struct table_link by_ip;
+	struct service *service;
+	enum address_kind kind;
+	struct ip ip;
+};
+
+/* Those of a Service, by kind. */
+struct claims {
+	struct address_claim *v;
+	size_t count, not_programmed; /* beyond SERVICE_ADDRESSES_MAX */
+};
+
+/* Where a Service has a frontend for each of its ports; at nodes, for each that has a node port. */
+struct address {
+	struct ip ip;
+	enum address_kind kind;
+	bool external;
+	bool here; /* the backends are this node's endpoints */
+};
+
 /* A namespace with Services or slices. */
 struct service_namespace {
 	struct table_link by_name;
@@ -32,6 +57,11 @@ struct service {
 	struct list slices, frontends;
 	struct service_object *object; /* NULL: there are only slices, or it was removed */
 	size_t ports_not_programmed;   /* ports beyond the first SERVICE_PORTS_MAX */
+	struct claims claims;	       /* of the object */
+	struct address *addresses;     /* as of the last run */
+	size_t address_count;
+	size_t node_port_count;	       /* ports that have one */
+	char *refused;		       /* why an address is not programmed; NULL: all are */
 	uint16_t *by_port_name;	       /* indices of object->ports, sorted by the ports' names */
 	size_t needed[QUOTAS];	       /* without any limit */
 	size_t requested[QUOTAS], granted[QUOTAS];
@@ -82,6 +112,8 @@ struct frontend {
 	struct list stale;	 /* in balancer.stale or .undeleted: without a Service, must be deleted */
 	struct service *service; /* NULL: none claims it */
 	struct frontend_key at;
+	enum address_kind kind;
+	bool here;    /* as in struct address */
 	bool claimed; /* by the current object of the Service */
 	bool written; /* is in the maps */
 	size_t index; /* in service->object->ports */
@@ -98,12 +130,12 @@ struct target {
 
 enum backend_source { BACKENDS_READY, BACKENDS_DRAINING, BACKENDS_FOR_NODE, BACKENDS_FOR_ZONE, BACKEND_SOURCES };
 
-/* The backends of a port of the Service at one of its addresses. Ports with the same backends are adjacent. */
+/* The backends of a port of the Service at addresses of a family. Ports with the same backends are adjacent. */
 struct port_backends {
 	uint64_t same; /* a keyed hash of slices and target ports */
 	uint16_t index;
 	uint8_t protocol;
-	bool v6;
+	bool v6, here;
 	enum backend_source source;
 	size_t backends;   /* at most: an address may be in several slices */
 	size_t granted;	   /* by the quotas */
@@ -118,10 +150,17 @@ struct service_backends {
 	bool slices_not_programmed;
 };
 
-/* The state of writing a Service. */
+/* A frontend to write. */
+struct placed {
+	struct frontend *frontend;
+	size_t port; /* its backends: in writing.resolved.ports */
+};
+
+/* The state of writing a Service. It ends when the Service's frontends change. */
 struct writing {
 	struct service_backends resolved;
-	size_t next; /* of resolved.ports */
+	struct placed *v; /* by port: those with the same backends are adjacent */
+	size_t count, next;
 	bool failed;
 	char failure[320], dispute[320];
 	size_t holds[2];
@@ -133,11 +172,17 @@ struct balancer {
 	const char *node_name;
 	char *hint[HINT_KINDS]; /* this node's name and zone, between commas; NULL: not known */
 	uint8_t key[SIPHASH_KEY_SIZE]; /* of hashes */
-	struct table namespaces, services, slices, frontends;
+	struct balancer_options options;
+	struct ip node_addresses[NODE_ADDRESSES];
+	size_t node_address_count;
+	struct prefix *pod_cidrs; /* disjoint, sorted */
+	size_t pod_cidr_count;
+	struct table namespaces, services, slices, frontends, claims;
 	struct list dirty, busy, failed, stale, problems;
 	struct list undeleted; /* stale ones whose deletion has failed */
 	size_t object_count;
-	size_t written[2], backends[2]; /* frontends in the maps, and the backends of all of them */
+	size_t written[2][2];		/* frontends in the maps; [1] external; of each [0] of IPv4, [1] of IPv6 */
+	size_t backends[2];		/* of all of them */
 	bool loaded;			/* the maps have been read */
 	bool again;			/* the next run retries what has failed */
 	struct dp_backend *v;		/* backends of the list that is being written */
@@ -151,9 +196,22 @@ struct balancer {
 
 void service_free(struct balancer *b, struct service *s); /* one without slices and frontends */
 void slice_free(struct balancer *b, struct slice *slice);
-void service_queue(struct balancer *b, struct service *s); /* for writing, from its first port on */
-void writing_free(struct writing *w);
 int service_cmp(const struct service *a, const struct service *b); /* by namespace and name */
+
+/* --- balancer_queue.c --- */
+
+void service_changed(struct balancer *b, struct service *s); /* the next run updates and writes it */
+void service_queue(struct balancer *b, struct service *s);   /* for writing, from its first port on */
+void writing_free(struct writing *w);
+void writing_stop(struct service *s);
+
+/* --- balancer_addresses.c --- */
+
+int claims_make(const struct balancer *b, const struct service_object *object, struct claims *claims); /* -ENOMEM */
+/* Those of the Service's new object; or none. */
+void claims_replace(struct balancer *b, struct service *s, struct claims claims);
+int addresses_update(const struct balancer *b, struct service *s); /* -ENOMEM: none */
+void addresses_free(struct service *s);
 
 /* --- balancer_grants.c --- */
 
@@ -170,6 +228,8 @@ void quota_problem(const struct service *s, char *text, size_t size);
 struct frontend *frontend_find(const struct balancer *b, const struct service *s, const struct frontend_key *at);
 /* Whether its Service is the first claimant; *first: the Service that is. */
 bool frontend_is_first(const struct balancer *b, const struct frontend *f, const struct service **first);
+/* The port's number at an address of the kind; 0: it has none there. */
+uint16_t frontend_port(const struct service_port *port, enum address_kind kind);
 /* Notes whether it is in the maps, and its number of backends. */
 void frontend_is_written(struct balancer *b, struct frontend *f, bool written, size_t backends);
 /* Adds and releases frontends to match the Service's object. -ENOMEM leaves it dirty. */
@@ -187,6 +247,8 @@ bool port_backends_same(const struct port_backends *a, const struct port_backend
 /* Writes the granted backends of a port into balancer.v: how many, or -ENOMEM. */
 ssize_t port_backends_list(struct balancer *b, const struct service *s, const struct service_backends *j,
 			   const struct port_backends *port);
-uint64_t backends_fingerprint(const struct balancer *b, const struct dp_service *service);
+uint64_t backends_fingerprint(const struct balancer *b, const struct dp_service *service); /* of the backends alone */
+/* Of the whole service; never 0. */
+uint64_t service_fingerprint(const struct balancer *b, const struct dp_service *service, uint64_t backends);
 
 #endif

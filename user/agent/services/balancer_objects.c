@@ -9,9 +9,6 @@
 
 #include "array.h"
 #include "cleanup.h"
-#include "clock.h"
-
-#define SMALL 1000 /* ports and backends of a Service that is written first */
 
 static uint64_t name_hash(const struct balancer *b, const char *namespace, const char *name)
 {
@@ -98,22 +95,10 @@ static struct service *service_get(struct balancer *b, const char *namespace, co
 	return s;
 }
 
-void writing_free(struct writing *w)
-{
-	if (w)
-		service_backends_free(&w->resolved);
-	free(w);
-}
-
-static void writing_stop(struct service *s)
-{
-	writing_free(s->writing);
-	s->writing = NULL;
-}
-
 static void service_set_object(struct balancer *b, struct service *s, struct service_object *object,
-			       uint16_t *by_port_name)
+			       uint16_t *by_port_name, struct claims claims)
 {
+	claims_replace(b, s, claims);
 	b->object_count += (size_t)(object != NULL) - (s->object != NULL);
 	service_object_free(s->object);
 	free(s->by_port_name);
@@ -124,7 +109,8 @@ static void service_set_object(struct balancer *b, struct service *s, struct ser
 
 void service_free(struct balancer *b, struct service *s)
 {
-	service_set_object(b, s, NULL, NULL);
+	service_set_object(b, s, NULL, NULL, (struct claims){ 0 });
+	addresses_free(s);
 	table_remove(&b->services, &s->by_name);
 	list_remove(&s->of_namespace);
 	list_remove(&s->dirty);
@@ -136,37 +122,6 @@ void service_free(struct balancer *b, struct service *s)
 	free(s->problem);
 	free(s->name);
 	free(s);
-}
-
-/* Small Services are written before large ones, since they take little time. */
-static bool is_small(const struct service *s)
-{
-	size_t requested = 0;
-
-	for (int q = 0; q < QUOTAS; q++)
-		requested += s->requested[q];
-	return requested <= SMALL;
-}
-
-void service_queue(struct balancer *b, struct service *s)
-{
-	writing_stop(s);
-	if (!is_small(s)) {
-		list_mark(&s->namespace->queue, &s->queued);
-		list_mark(&b->busy, &s->namespace->busy);
-		return;
-	}
-	if (list_empty(&s->queued))
-		list_prepend(&s->namespace->queue, &s->queued);
-	list_prepend(&b->busy, &s->namespace->busy);
-}
-
-static void service_changed(struct balancer *b, struct service *s)
-{
-	if (!b->since_ns)
-		b->since_ns = clock_ns(CLOCK_MONOTONIC);
-	writing_stop(s);
-	list_mark(&b->dirty, &s->dirty);
 }
 
 static int port_name_cmp(const void *pa, const void *pb, void *arg)
@@ -196,10 +151,13 @@ int balancer_put_service(struct balancer *b, struct service_object *object)
 {
 	const size_t not_programmed = ports_cut(object);
 	uint16_t *by_port_name = calloc(object->port_count + 1, sizeof(*by_port_name));
-	struct service *s = by_port_name ? service_get(b, object->namespace, object->name) : NULL;
+	struct claims claims = { 0 };
+	const bool made = by_port_name && claims_make(b, object, &claims) == 0;
+	struct service *s = made ? service_get(b, object->namespace, object->name) : NULL;
 
 	if (!s) {
 		free(by_port_name);
+		free(claims.v);
 		service_object_free(object);
 		return -ENOMEM;
 	}
@@ -207,7 +165,7 @@ int balancer_put_service(struct balancer *b, struct service_object *object)
 		by_port_name[i] = (uint16_t)i;
 	if (object->port_count)
 		qsort_r(by_port_name, object->port_count, sizeof(*by_port_name), port_name_cmp, object->ports);
-	service_set_object(b, s, object, by_port_name);
+	service_set_object(b, s, object, by_port_name, claims);
 	s->ports_not_programmed = not_programmed;
 	service_changed(b, s);
 	return 0;
@@ -219,7 +177,7 @@ void balancer_remove_service(struct balancer *b, const char *namespace, const ch
 
 	if (!s)
 		return;
-	service_set_object(b, s, NULL, NULL);
+	service_set_object(b, s, NULL, NULL, (struct claims){ 0 });
 	service_changed(b, s);
 }
 

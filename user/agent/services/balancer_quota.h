@@ -13,7 +13,7 @@
 
 /* What has a quota, per family. */
 enum quota {
-	QUOTA_PORTS4, /* elements of services4: addresses with their ports */
+	QUOTA_PORTS4, /* elements of services4 and external4: addresses with their ports */
 	QUOTA_PORTS6,
 	QUOTA_BACKENDS4, /* elements of lists of IPv4 backends; a list that ports of one Service share counts once */
 	QUOTA_BACKENDS6,
@@ -23,6 +23,7 @@ enum quota {
 /* Bounded, since a list is written in one iteration of the agent's loop. */
 #define PORT_BACKENDS_MAX 8192
 #define SERVICE_PORTS_MAX 4096
+#define SERVICE_ADDRESSES_MAX 1024 /* of load balancers, and external IPs */
 #define SERVICE_BACKENDS_MAX 16384
 #define NAMESPACE_PORTS_MAX (WR_MAX_SERVICES / 2)
 #define NAMESPACE_BACKENDS_MAX (WR_MAX_BACKENDS / 2)

@@ -242,10 +242,11 @@ static int add_frontend(const struct balancer_frontend *frontend, void *arg)
 					     [SERVICE_LOAD_BALANCER] = "LoadBalancer",
 					     [SERVICE_EXTERNAL_NAME] = "ExternalName" };
 	const struct service_object *service = frontend->service;
-	json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:i, s:s, s:s, s:i, s:I, s:b, s:s?}", "namespace",
+	json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:i, s:s, s:s, s:s, s:i, s:I, s:b, s:s?}", "namespace",
 				 service->namespace, "name", service->name, "type", types[service->type], "address",
-				 json_ip(frontend->ip), "port", (int)frontend->port->port, "protocol",
-				 protocol_name(frontend->port->protocol), "port_name", frontend->port->name, "node_port",
+				 json_ip(frontend->ip), "port", (int)frontend->number, "protocol",
+				 protocol_name(frontend->port->protocol), "scope",
+				 frontend->external ? "external" : "cluster", "port_name", frontend->port->name, "node_port",
 				 (int)frontend->port->node_port, "backends", (json_int_t)frontend->backends, "written",
 				 frontend->written, "problem", *frontend->problem ? frontend->problem : NULL);
 
@@ -265,7 +266,8 @@ static json_t *services_json(struct agent *agent)
 
 	balancer_count(agent->balancer, &c);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "services", (json_int_t)c.services, "slices",
-			 (json_int_t)c.slices, "addresses", (json_int_t)c.frontends[0] + (json_int_t)c.frontends[1],
+			 (json_int_t)c.slices, "addresses", (json_int_t)c.frontends[0] + (json_int_t)c.frontends[1] +
+				 (json_int_t)c.external[0] + (json_int_t)c.external[1],
 			 "backends", (json_int_t)c.backends[0] + (json_int_t)c.backends[1], "problems",
 			 (json_int_t)c.problems, "failures", (json_int_t)c.failures);
 }

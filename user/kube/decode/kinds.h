@@ -54,8 +54,6 @@ int port_read(const struct field *parent, const char *key, uint16_t *port); /* 1
 int service_port_read(const struct field *f, struct service_port *port);
 /* -EINVAL: two elements of the list have the same name or, with `numbers`, the same protocol and port. */
 int ports_differ(const struct field *list, const struct service_port *ports, size_t count, bool numbers);
-/* Not loopback, link-local, multicast, unspecified, or IPv4 in IPv6. */
-bool ip_is_reachable(const struct ip *ip);
 int out_of_memory(const struct field *f);
 
 int namespace_decode(const struct field *document, const struct metadata *m, struct object *o);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Packets to a client outside the cluster, from a service that it uses at an uplink: replies of backends, and errors.
- * They do not pass the stack: their source may be one of this node's own addresses, which it accepts from nobody else.
+ * They do not pass the stack: their source may be one of this node's own addresses, which it accepts from no device.
  */
 #ifndef WARREN_LIB_CLIENT_H
 #define WARREN_LIB_CLIENT_H

@@ -71,7 +71,7 @@ FORGERIES = {
     "the node's gateway": lambda o, f: o.nodes["n1"].gateway[f],
     "loopback": lambda o, f: {4: "127.0.0.1", 6: "::1"}[f],
     "multicast": lambda o, f: {4: "224.0.0.9", 6: "ff02::9"}[f],
-    "nobody": lambda o, f: {4: "0.0.0.0", 6: "::"}[f],
+    "no address": lambda o, f: {4: "0.0.0.0", 6: "::"}[f],
 }
 
 
@@ -88,7 +88,7 @@ def test_forged_source(overlay, backend, lan, family, source):
 
 
 def into(overlay, family, ports, backend):
-    """Packets of somebody who knows a connection's addresses and ports, and not its numbers."""
+    """Packets of a host that knows a connection's addresses and ports, and not its numbers."""
     client, node = own_address(overlay, family), overlay.nodes["n1"].address[family]
     ip = IP if family == 4 else IPv6
     for flags in ("R", "RA", "S", "FA"):

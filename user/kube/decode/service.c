@@ -71,6 +71,7 @@ static int service_ports(const struct field *spec, struct service_object *servic
 
 /*
  * The balancer decides which of them it programs: one that it does not leaves the Service's other addresses as they are.
+ * So does one that is no address here: older API servers have accepted leading zeros.
  */
 static int external_ips(const struct field *spec, struct service_object *service)
 {
@@ -81,8 +82,8 @@ static int external_ips(const struct field *spec, struct service_object *service
 	ret = ret ?: array_make(spec, &service->external_ips, field_count(&list), sizeof(*service->external_ips));
 	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
 		ret = field_string_at(&list, i, &element, &text);
-		if (ret == 0 && ip_parse(text, &service->external_ips[service->external_ip_count++]) < 0)
-			ret = field_error(&element, NULL, "\"%s\" is not an IP address", text);
+		if (ret == 0 && ip_parse(text, &service->external_ips[service->external_ip_count]) == 0)
+			service->external_ip_count++;
 	}
 	return ret;
 }
@@ -96,10 +97,8 @@ static int load_balancer_ip(const struct field *f, void *arg)
 
 	if (field_string(f, "ip", &text) < 0 || field_string(f, "ipMode", &mode) < 0)
 		return -EINVAL;
-	if (!text || !*text)
+	if (!text || !*text || ip_parse(text, &ip) < 0)
 		return 0; /* it has a hostname */
-	if (ip_parse(text, &ip) < 0)
-		return field_error(f, "ip", "\"%s\" is not an IP address", text);
 	if (!mode || !*mode || strcmp(mode, "VIP") == 0)
 		service->balancer_ips[service->balancer_ip_count++] = ip;
 	return 0;

@@ -338,3 +338,31 @@ def test_policy_sees_the_client(overlay, outside, address, family, set_backends,
             drops.drain()
         policies("only", policy("default/only", label, ingress=[sources(block(f"{own}/{32 if family == 4 else 128}"))]))
         transfer.wait_more(10000)
+
+
+# --- what is to be seen -----------------------------------------------------------------------------------------------
+
+
+def test_trace(outside, node, address, family, set_backends, policies):
+    """Of a client's packet: the backend, the verdict of its policy and the way there. It writes nothing."""
+    own = node_seen(outside, address, family)
+    frontend = f"[{address}]" if family == 6 else address
+
+    def traced(number=NODE_PORT):
+        run = node.warren_json("trace", own, f"{frontend}:{number}/tcp")
+        return run["program"], run["reason"], {step["step"]: step["result"] for step in run["steps"]}
+
+    before = len(node.warren_json("ct", "list"))
+    for backend, reason in (("default/b1", "to_endpoint"), ("default/b2", "to_node")):
+        set_backends(backend)
+        program, found, steps = traced()
+        assert (program, found) == ("from_uplink", reason), steps
+        assert reason == "to_endpoint" or "encapsulated" in steps["forwarding"], steps
+        assert "to backend" in steps["service"] and steps["peer"] == "world", steps
+    policies("none", policy("default/none", {"app": "b"}, ingress=[]))
+    set_backends("default/b1")
+    program, found, steps = traced()
+    assert found == "ingress_denied" and "denied" in steps["ingress"], steps
+    program, found, steps = traced(NODE_PORT + 10)
+    assert (program, found) == ("from_uplink", "none") and "passed to the host's stack" in steps["forwarding"], steps
+    assert len(node.warren_json("ct", "list")) <= before

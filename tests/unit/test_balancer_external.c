@@ -331,7 +331,8 @@ static void addresses_of_others_are_refused(void **state)
 		const char *address = rows[i / 2].address, *why = rows[i / 2].why;
 		char spec[200], ingress[80] = "", expected[200];
 
-		snprintf(ingress, sizeof(ingress), i % 2 ? "{ip: \"%s\"}" : "", address);
+		if (i % 2)
+			snprintf(ingress, sizeof(ingress), "{ip: \"%s\"}", address);
 		snprintf(spec, sizeof(spec), "type: LoadBalancer, clusterIPs: [10.96.0.1, \"fd00:96::1\"], ports: [{port: 80}]%s%s%s",
 			 i % 2 ? "" : ", externalIPs: [\"", i % 2 ? "" : address, i % 2 ? "" : "\"]");
 		put_balanced(f->b, "a", spec, ingress);

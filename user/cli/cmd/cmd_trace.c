@@ -38,7 +38,7 @@ struct trace_run {
 	uint32_t device;     /* to which it is attached: an endpoint's device, an uplink or warren0 */
 	uint32_t entered;    /* ingress device of the packet; 0: sent by the host itself */
 	const struct remote_node *sender; /* the node that sends the tunnel packet, or NULL */
-	struct nexthop nexthop;			  /* of the sender, from the kernel's routes */
+	struct nexthop nexthop;			  /* of the sender or the client, from the kernel's routes */
 	struct link_info link;		  /* the uplink */
 	uint64_t carried;		  /* identity in the tunnel packet */
 	struct frame frame;
@@ -124,10 +124,15 @@ static int make_packet(struct trace_run *run)
 		memcpy(f->mac_destination, flow->to.endpoint->ep.mac, 6);
 	else if (trace_runs(run, WARREN_PROG_FROM_POD))
 		memcpy(f->mac_source, flow->from.endpoint->ep.mac, 6);
-	if (run->sender)
+	if (run->sender) {
 		wrap_packet(run);
-	else
-		run->length = frame_make(f, run->bytes);
+		return r;
+	}
+	if (trace_runs(run, WARREN_PROG_FROM_UPLINK)) {
+		memcpy(f->mac_source, run->nexthop.dmac, 6);
+		memcpy(f->mac_destination, run->link.mac, 6);
+	}
+	run->length = frame_make(f, run->bytes);
 	return r;
 }
 
@@ -168,7 +173,7 @@ static uint32_t evaluated_endpoint(const struct trace_run *run)
 {
 	const struct wr_trace *t = &run->trace;
 
-	if (!run->sender)
+	if (!trace_runs(run, WARREN_PROG_FROM_UPLINK))
 		return t->ifindex;
 	return t->ct.responder & WR_REMOTE ? t->ct.initiator : t->ct.responder;
 }
@@ -194,7 +199,9 @@ static void step_peer(struct trace_run *run)
 	const struct wr_trace *t = &run->trace;
 	const char *identity = identity_name(t->peer_identity, number);
 
-	if (t->peer_ifindex & WR_REMOTE) /* the world: forwarded by that node's stack */
+	if (trace_runs(run, WARREN_PROG_FROM_UPLINK) && !run->sender)
+		step(run, "peer", OUT_PLAIN, "%s", identity);
+	else if (t->peer_ifindex & WR_REMOTE) /* the world: forwarded by that node's stack */
 		step(run, "peer", OUT_PLAIN, "%s%s, identity %s", t->peer_identity == WR_ID_WORLD ? "world by " : "",
 		     remote_label(&run->endpoints.remotes, t->peer_ifindex,
 				  sent ? &run->frame.destination : &run->frame.source, label),
@@ -333,7 +340,7 @@ static void step_node(struct trace_run *run)
 	}
 	node_label(node, label);
 	device = if_indextoname(run->trace.redirect, uplink) ?: "(gone)";
-	if (node->dp.direct)
+	if (node->dp.direct && run->carried != WR_ID_WORLD) /* the world's packets are always encapsulated */
 		step(run, "forwarding", OUT_GREEN, "to %s: without a tunnel, by uplink %s", label, device);
 	else
 		step(run, "forwarding", OUT_GREEN,
@@ -367,7 +374,7 @@ static void step_forwarding(struct trace_run *run)
 		step(run, "forwarding", OUT_GREEN, "decapsulated, to this host's own stack by %s%s",
 		     WARREN_GATEWAY_LINK,
 		     run->flow.to.kind == FLOW_SIDE_WORLD ? ", which has forwarded the request" : "");
-	else if (t->reason == WR_REASON_NONE && run->sender)
+	else if (t->reason == WR_REASON_NONE && trace_runs(run, WARREN_PROG_FROM_UPLINK))
 		step(run, "forwarding", OUT_GREEN, "not evaluated: passed to the host's stack unchanged");
 	else if (trace_runs(run, WARREN_PROG_FROM_POD) &&
 		 (t->reason == WR_REASON_TO_STACK || t->reason == WR_REASON_HOP_LIMIT))
@@ -384,6 +391,8 @@ static void out_trace_steps(struct trace_run *run)
 	out_table(run->cli->out, "steps", NULL);
 	if (run->sender)
 		step_tunnel(run);
+	else if (trace_runs(run, WARREN_PROG_FROM_UPLINK))
+		step(run, "uplink", OUT_PLAIN, "%s, from a client outside the cluster", run->link.name);
 	step_endpoint(run);
 	if (t->steps & WR_TRACE_PARSED) {
 		step_service(run);
@@ -415,9 +424,9 @@ static void describe(struct trace_run *run)
 	out_json(o, "headers", packet_json(&p));
 	out_flow_side(o, "from", remotes, &run->flow.from, &run->frame.source);
 	out_flow_side(o, "to", remotes, &run->flow.to, &run->frame.destination);
-	if (run->sender || trace_runs(run, WARREN_PROG_FROM_HOST))
+	if (run->link.name[0] || trace_runs(run, WARREN_PROG_FROM_HOST))
 		out_fieldf(o, "program", json_string(run->program), OUT_PLAIN, "%s of %s", run->program,
-			   run->sender ? run->link.name : WARREN_GATEWAY_LINK);
+			   run->link.name[0] ? run->link.name : WARREN_GATEWAY_LINK);
 	else
 		out_fieldf(o, "program", json_string(run->program), OUT_PLAIN, "%s of endpoint %u", run->program,
 			   run->device);
@@ -463,6 +472,21 @@ static int enter_by_uplink(struct trace_run *run, const struct remote_node *node
 	return link_get(&run->endpoints.nl, NULL, run->device, &run->link, &cli->err);
 }
 
+/* From a client outside the cluster, who may use a service of this node. */
+static int enter_from_outside(struct trace_run *run)
+{
+	const struct ip *client = &run->flow.from.ip[run->flow.family];
+	struct cli *cli = run->cli;
+	char text[IP_STRLEN];
+
+	if (nexthop_find(&run->endpoints.nl, client, &run->nexthop, &cli->err) < 0)
+		return err_wrap(&cli->err, "cannot find the device on which packets of %s arrive", ip_format(client, text));
+	run->program = WARREN_PROG_FROM_UPLINK;
+	run->device = run->entered = run->nexthop.ifindex;
+	run->carried = WR_ID_WORLD;
+	return link_get(&run->endpoints.nl, NULL, run->device, &run->link, &cli->err);
+}
+
 static int find_sender(struct trace_run *run, const struct remote_node **node)
 {
 	const char *name = run->cli->options.from_node;
@@ -503,6 +527,8 @@ static int choose_program(struct trace_run *run)
 	} else if (holder && !holder->own) {
 		run->program = WARREN_PROG_FROM_HOST;
 		run->device = remotes->cluster.host_ifindex;
+	} else if (flow->from.kind == FLOW_SIDE_WORLD) {
+		return enter_from_outside(run);
 	} else {
 		return cli_usage_error(run->cli,
 				       "neither %s nor %s is a pod of this node: no program here handles such a packet",

@@ -317,11 +317,6 @@ OUT_OF_LINE int denied_quietly(struct __sk_buff *skb)
 
 /* --- clients outside the cluster --- */
 
-static __always_inline bool external_has(const union addr *addr, __be16 port, __u8 l4_proto, const bool v6)
-{
-	return service_lookup_once(addr, port, l4_proto, true, v6);
-}
-
 /*
  * Whether the packet, which is not from the cluster, may be for a service. Only service_uplink parses fragments and
  * ICMP errors, which quote a packet of a service.
@@ -334,8 +329,8 @@ static __always_inline bool may_be_for_service(struct __sk_buff *skb, const bool
 	const struct ipv6hdr *ip6 = frame + ETH_HLEN;
 	const struct iphdr *ip4 = frame + ETH_HLEN;
 	union addr addr = { 0 };
+	__be16 port;
 	__u8 l4_proto;
-	bool found;
 
 	if (!frame)
 		return false;
@@ -348,8 +343,8 @@ static __always_inline bool may_be_for_service(struct __sk_buff *skb, const bool
 		__builtin_memcpy(&addr.a6, &ip6->daddr, sizeof(addr.a6));
 	else
 		addr.a4.v4 = ip4->daddr;
-	found = external_has(&addr, *(const __be16 *)(frame + l4_off + sizeof(__be16)), l4_proto, v6);
-	return found;
+	port = *(const __be16 *)(frame + l4_off + sizeof(__be16));
+	return service_lookup_once(&addr, port, l4_proto, true, v6);
 }
 
 OUT_OF_LINE int is_for_service(struct __sk_buff *skb)

@@ -80,11 +80,18 @@ fi
 selected bpf && stage bpf cmocka 400 env WARREN_FUZZ_SECONDS=5 build/tests/bpf/bpftest
 # Of the unit tests those that use the kernel.
 selected unit && stage unit cmocka 200 unit build attachment deny device guard inet link nl nl_answers
-# Of the network's tests those for these machines, the basic one of ADD without an agent, and the host's sockets.
-# (Each further node costs a load of its programs, the most expensive part of any of these tests: those of tests/vm share
-# two.)
+# Of the network's tests those for these machines, the basic one of ADD without an agent, the host's sockets, and clients
+# outside. (Each further node costs a load of its programs, the most expensive part of any of these tests: those of tests/vm
+# share two.)
+external=()
+for family in v4 v6; do
+	external+=("test_client_keeps_its_address[tunnel-over-v4-$family-default/b1]"
+		"test_client_keeps_its_address[tunnel-over-v4-$family-default/b2]"
+		"test_without_backends_it_is_refused[tunnel-over-v4-$family]" "test_fragments[tunnel-over-v4-$family]")
+done
 selected net && stage net junit 600 pytests net build -vv --durations=12 -m 'not matrix' \
-	tests/vm tests/net/test_wiring.py::test_what_add_makes tests/net/test_services_host.py
+	tests/vm tests/net/test_wiring.py::test_what_add_makes tests/net/test_services_host.py \
+	"${external[@]/#/tests/net/test_services_external.py::}"
 # Of the attacks those whose outcome depends on the kernel. (An empty run is a failure, as everywhere.)
 selected attack && stage attack junit 300 pytests attack build -vv --durations=8 -m 'kernels and not long' tests/attack
 stage kernel-log check 10 kernel_log

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "codec.h"
 #include "enum_names.h"
 #include "flows.h"
@@ -15,6 +16,7 @@
 #include "packet.h"
 #include "peers.h"
 #include "progs.h"
+#include "services.h"
 #include "trace.h"
 
 #define SOURCE_PORT 40000
@@ -198,15 +200,15 @@ static void step_peer(struct trace_run *run)
 	char label[REMOTE_LABEL_MAX], number[NUMBER_STRLEN];
 	const struct wr_trace *t = &run->trace;
 	const char *identity = identity_name(t->peer_identity, number);
+	/* Of a client outside, the trace has the backend's node. */
+	const bool outside = trace_runs(run, WARREN_PROG_FROM_UPLINK) && !run->sender;
 
-	if (trace_runs(run, WARREN_PROG_FROM_UPLINK) && !run->sender)
-		step(run, "peer", OUT_PLAIN, "%s", identity);
-	else if (t->peer_ifindex & WR_REMOTE) /* the world: forwarded by that node's stack */
+	if ((t->peer_ifindex & WR_REMOTE) && !outside) /* the world: forwarded by that node's stack */
 		step(run, "peer", OUT_PLAIN, "%s%s, identity %s", t->peer_identity == WR_ID_WORLD ? "world by " : "",
 		     remote_label(&run->endpoints.remotes, t->peer_ifindex,
 				  sent ? &run->frame.destination : &run->frame.source, label),
 		     identity);
-	else if (t->peer_ifindex)
+	else if (t->peer_ifindex && !outside)
 		step(run, "peer", OUT_PLAIN, "endpoint %u %s, identity %s", t->peer_ifindex,
 		     endpoint_label(&run->endpoints, t->peer_ifindex, label), identity);
 	else
@@ -472,7 +474,21 @@ static int enter_by_uplink(struct trace_run *run, const struct remote_node *node
 	return link_get(&run->endpoints.nl, NULL, run->device, &run->link, &cli->err);
 }
 
-/* From a client outside the cluster, who may use a service of this node. */
+/* Whether it is a client's packet from outside the cluster, to this node or to a service that clients outside use. */
+static bool is_from_outside(const struct trace_run *run)
+{
+	const struct flow *flow = &run->flow;
+	const struct dp_service service = { .ip = flow->to.ip[flow->family],
+					    .port = flow->port,
+					    .protocol = flow->protocol,
+					    .external = true };
+	_cleanup_free_ struct dp_backend *backends = NULL;
+	size_t count;
+
+	return flow->from.kind == FLOW_SIDE_WORLD &&
+	       (flow->to.kind == FLOW_SIDE_HOST || dp_service_backends(&service, &backends, &count, NULL) == 0);
+}
+
 static int enter_from_outside(struct trace_run *run)
 {
 	const struct ip *client = &run->flow.from.ip[run->flow.family];
@@ -527,7 +543,7 @@ static int choose_program(struct trace_run *run)
 	} else if (holder && !holder->own) {
 		run->program = WARREN_PROG_FROM_HOST;
 		run->device = remotes->cluster.host_ifindex;
-	} else if (flow->from.kind == FLOW_SIDE_WORLD) {
+	} else if (is_from_outside(run)) {
 		return enter_from_outside(run);
 	} else {
 		return cli_usage_error(run->cli,

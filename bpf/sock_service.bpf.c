@@ -148,7 +148,7 @@ static __always_inline void socket_note(struct wr_socket *socket, const struct w
 static __always_inline bool call_service(struct call *call)
 {
 	const union addr addr = { .a6 = call->to.service };
-	const struct wr_service *service = service_find(&addr, call->to.service_port, call->l4_proto, false, call->to.v6);
+	const struct wr_service *service = service_find_here(&addr, call->to.service_port, call->l4_proto, call->to.v6);
 
 	if (!service)
 		return false;

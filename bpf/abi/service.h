@@ -51,6 +51,7 @@ _Static_assert(sizeof(struct wr_service) == 16, "wr_service");
 
 /* wr_service.flags */
 #define WR_SERVICE_LOCAL 1u /* only this node's backends are in the list: without any, packets are dropped, not rejected */
+#define WR_SERVICE_ANY_NODE 2u /* a node port: at other nodes' addresses it leads to the same backends */
 
 /* Key of `service_lists`, whose value is a backend's id. */
 struct wr_list_key {

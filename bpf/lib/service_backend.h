@@ -16,7 +16,8 @@ OUT_OF_LINE int service_list(struct flow *f)
 
 	if (!f)
 		return false;
-	service = service_find(&f->nat.service, f->nat.service_port, f->l4_proto, !f->nat.client, f->v6);
+	service = f->nat.client ? service_find_here(&f->nat.service, f->nat.service_port, f->l4_proto, f->v6) :
+				  service_find(&f->nat.service, f->nat.service_port, f->l4_proto, true, f->v6);
 	if (!service)
 		return false;
 	f->nat.list = service->list;

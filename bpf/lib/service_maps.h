@@ -7,6 +7,7 @@
 
 #include "abi/service.h"
 #include "lib/addr.h"
+#include "lib/cluster.h"
 #include "lib/maps.h"
 
 /* Indices of a list to try until one has a backend that the flow can use. */
@@ -36,6 +37,29 @@ static __always_inline const struct wr_service *service_find(const union addr *a
 	const struct wr_service *service = service_lookup_once(addr, port, l4_proto, external, v6);
 
 	return service ? service : service_lookup_once(addr, port, l4_proto, external, v6);
+}
+
+/*
+ * The service for a client of this node. An address of another node has the node ports that this node's has, if they lead
+ * to the same backends. So such a flow does not go through that node, to which its client would be a node.
+ */
+static __always_inline const struct wr_service *service_find_here(const union addr *addr, __be16 port, __u8 l4_proto,
+								  bool v6)
+{
+	const struct wr_service *service = service_find(addr, port, l4_proto, false, v6);
+	const struct wr_cluster *c = cluster_get();
+	union addr own = { .a6 = { { 0 } } };
+
+	if (service || !c || !(c->flags & (v6 ? WR_CLUSTER_V6 : WR_CLUSTER_V4)))
+		return service;
+	if (v6 ? !lookup_addr(node_addr, addr, true) : !lookup_addr(node_addr, addr, false))
+		return NULL;
+	if (v6)
+		own.a6 = c->addr6;
+	else
+		own.a4 = c->addr4;
+	service = service_find(&own, port, l4_proto, false, v6);
+	return service && (service->flags & WR_SERVICE_ANY_NODE) ? service : NULL;
 }
 
 /* Copies the address of the backend with this id; false if it does not exist (any more). */

@@ -170,6 +170,28 @@ def test_pods_and_hosts_use_it_too(overlay, node, a1, address, family, set_backe
     assert ask_tcp(node, address, NODE_PORT) == "default/b2"
 
 
+def test_node_port_of_another_node(overlay, node, a1, family, set_backends, named_servers):
+    """From a pod and from a node's host: to the same backends, without the way through that node, which would see a node as
+    its client. Unless that node is to use its own backends only.
+    """
+    other, both = overlay.nodes["n2"].address[family], {"default/b1", "default/c2"}
+    set_backends(*both)
+    for client in (a1, node):
+        assert {ask_tcp(client, other, NODE_PORT) for _ in range(30)} == both
+        assert {ask_udp(client, other, NODE_PORT) for _ in range(30)} == both
+    assert all(a1.ips[family] in named_servers.asked[name] for name in both), named_servers.asked
+    with node.tcp_connect(other, NODE_PORT) as sock:
+        assert sock.getpeername()[:2] == (other, NODE_PORT)
+    with node.socket(FAMILY[family], socket.SOCK_DGRAM) as sock:
+        sock.connect((other, NODE_PORT))
+        first = ask_udp(node, other, sock=sock)
+        set_backends(*both, "default/b2")  # it keeps its backend, which is still one
+        assert ask_udp(node, other, sock=sock) == first
+    set_backends(*both, externalTrafficPolicy="Local")
+    for client in (a1, node):
+        assert {ask_tcp(client, other, NODE_PORT) for _ in range(10)} == {"default/c2"}
+
+
 def test_local_policy(overlay, outside, address, family, set_backends, named_servers, drops):
     """This node's backends only; without any, packets are dropped, so that a balancer tries another node."""
     set_backends("default/b1", "default/c2", externalTrafficPolicy="Local")

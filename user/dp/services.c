@@ -153,7 +153,8 @@ static int service_write(struct dp_services *services, const struct dp_service *
 {
 	const struct wr_service now = { .list = list->number, .backends = (__u32)list->count,
 					.affinity_seconds = service->affinity_seconds,
-					.flags = service->local ? WR_SERVICE_LOCAL : 0 };
+					.flags = (service->local ? WR_SERVICE_LOCAL : 0) |
+						 (service->any_node ? WR_SERVICE_ANY_NODE : 0) };
 	const int fd = services->services[service->external][is_v6(service)];
 	struct wr_service was = { 0 };
 	struct backend_list *old;
@@ -431,7 +432,8 @@ static int on_service(const void *key, const void *value, int cpus, void *arg)
 					   .affinity_seconds = stored->affinity_seconds,
 					   .backend_count = stored->backends,
 					   .external = w->external,
-					   .local = stored->flags & WR_SERVICE_LOCAL },
+					   .local = stored->flags & WR_SERVICE_LOCAL,
+					   .any_node = stored->flags & WR_SERVICE_ANY_NODE },
 		     w->arg);
 }
 
@@ -499,8 +501,20 @@ int dp_service_backends(const struct dp_service *service, struct dp_backend **ou
 	return 0;
 }
 
+/* As service_find_here() does: the service at this node's address, for one at another node's. */
+static struct dp_service at_own_address(const struct dp_service *service)
+{
+	struct dp_service own = *service;
+	struct wr_cluster cluster = { 0 };
+
+	if (dp_value_get("cluster", &cluster, NULL) == 0)
+		own.ip = is_v6(service) ? ip_from(AF_INET6, &cluster.addr6) : ip_from(AF_INET, &cluster.addr4);
+	return own;
+}
+
 bool dp_service_has_backend(const struct dp_service *service, uint32_t backend_id)
 {
+	const struct dp_service own = at_own_address(service);
 	_cleanup_fd_ int services = dp_map_open(map_of(service), NULL);
 	_cleanup_fd_ int members = dp_map_open("service_members", NULL);
 	struct wr_service stored;
@@ -509,10 +523,12 @@ bool dp_service_has_backend(const struct dp_service *service, uint32_t backend_i
 
 	if (services < 0 || members < 0)
 		return true;
-	key_make(service, &key);
-	for (int i = 0; i < READ_TRIES; i++) {
-		if (bpf_map_lookup_elem(services, &key, &stored) < 0)
-			continue; /* it may be being replaced */
+	for (int i = 0; i < 2 * READ_TRIES; i++) {
+		/* The element may be being replaced. */
+		key_make(i < READ_TRIES ? service : &own, &key);
+		if (bpf_map_lookup_elem(services, &key, &stored) < 0 ||
+		    (i >= READ_TRIES && !(stored.flags & WR_SERVICE_ANY_NODE)))
+			continue;
 		if (bpf_map_lookup_elem(members, &(struct wr_member_key){ stored.list, backend_id }, &index) == 0)
 			return true;
 	}

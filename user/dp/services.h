@@ -27,6 +27,7 @@ struct dp_service {
 	size_t backend_count;
 	bool external; /* for clients outside the cluster, at this node's uplinks; else for pods and the host's sockets */
 	bool local;    /* only this node's backends: without any, packets are dropped */
+	bool any_node; /* a node port that leads to the same backends at other nodes' addresses; not `external` */
 };
 
 struct dp_services;

@@ -93,7 +93,9 @@ static void frontend_write(struct balancer *b, struct frontend *f, const struct 
 static struct dp_service service_of(const struct frontend *f)
 {
 	return (struct dp_service){ .ip = f->at.ip, .port = f->at.port, .protocol = f->at.protocol,
-				    .external = f->at.external, .local = f->at.external && f->here };
+				    .external = f->at.external, .local = f->at.external && f->here,
+				    .any_node = f->kind == ADDRESS_NODE && !f->at.external && f->service &&
+						f->service->object && !f->service->object->external_local };
 }
 
 static const struct port_backends *backends_of(const struct writing *w, size_t i)

@@ -243,7 +243,7 @@ uint64_t service_fingerprint(const struct balancer *b, const struct dp_service *
 	struct siphash h;
 
 	siphash_begin(&h, b->key);
-	siphash_number(&h, (uint64_t)service->affinity_seconds << 1 | service->local);
+	siphash_number(&h, (uint64_t)service->affinity_seconds << 2 | (uint64_t)service->any_node << 1 | service->local);
 	siphash_number(&h, service->backend_count);
 	siphash_number(&h, backends);
 	return siphash_end(&h) | 1;

@@ -2,6 +2,8 @@
 # Warren. `make help` lists the targets.
 
 O ?= build
+# Names of files in dependencies are relative to here, so that a build with an absolute O continues one without.
+override O := $(patsubst $(CURDIR)/%,%,$(O))
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 CNI_BIN_DIR ?= /opt/cni/bin
@@ -138,8 +140,9 @@ $(eval $(call layer,user/dp,$(INC_nl) $(ABI),$(SKEL)))
 $(eval $(call layer,user/objects,$(INC_lib)))
 $(eval $(call layer,user/policy,$(INC_objects) $(ABI)))
 $(eval $(call layer,user/kube,$(INC_objects)))
+$(eval $(call layer,user/flows,$(INC_dp)))
 $(eval $(call layer,user/agent,$(INC_dp) $(INC_policy) $(INC_kube)))
-$(eval $(call layer,user/cli,$(INC_dp) -Iuser/policy))
+$(eval $(call layer,user/cli,$(INC_flows) -Iuser/policy))
 $(eval $(call layer,cni,$(INC_dp)))
 # Unit and fuzz tests may include everything but the programs' own headers.
 INC_all := $(INC_cni) $(INC_cli) $(INC_agent)
@@ -154,13 +157,13 @@ $(eval $(call compile,tests/lib,$(INC_kube)))
 $(O)/user/dp/%.o: WARN += -Wno-shadow
 
 link = $(call say,LD,$@)
-do_link = $(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o %.a,$^) $(LIBS)
+do_link = $(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
 $(O)/warren-cni: $(O)/cni/main.o $(O)/cni.a $(DP)
 	$(link)
 	$(do_link)
 
-$(O)/warren: $(O)/user/cli/main.o $(O)/user/cli.a $(O)/user/policy.a $(DP)
+$(O)/warren: $(O)/user/cli/main.o $(O)/user/cli.a $(O)/user/policy.a $(O)/user/flows.a $(DP)
 	$(link)
 	$(do_link)
 
@@ -197,13 +200,13 @@ image: image-root ## an image for containerd, kind and Docker in $(O)/image/warr
 
 UNIT_BIN := $(call tests,unit/test_*)
 # Everything that a unit or fuzz test may link.
-TEST_ARCHIVES := $(O)/cni.a $(O)/user/cli.a $(AGENT) $(DP)
+TEST_ARCHIVES := $(O)/cni.a $(O)/user/cli.a $(AGENT) $(O)/user/flows.a $(DP)
 $(O)/tests/unit/%: $(O)/tests/unit/%.o $(TEST_ARCHIVES)
 	$(link)
 	$(do_link) $(AGENT_LIBS) -lcmocka
 
 # The agent's tests use the random clusters of the compiler's tests, too.
-$(O)/tests/unit/test_apply: $(call objs,$(addprefix tests/policy/,cluster.c copy.c check.c naive.c tables.c))
+$(O)/tests/unit/test_apply: $(call objs,$(addprefix tests/policy/,cluster.c copy.c check.c explanation.c naive.c tables.c))
 
 POLICYTEST_BIN := $(O)/tests/policy/policytest
 $(POLICYTEST_BIN): $(call objs,$(call sources,tests/policy)) $(O)/user/policy.a $(O)/user/objects.a $(O)/user/lib.a
@@ -262,7 +265,7 @@ $(O)/cnitool:
 cnitool: $(O)/cnitool
 
 test: ## install what is missing, build, run every test (root); begins with the time and room that it takes
-	@echo "make test takes about 45 minutes on 2 processors, 8 GB of memory, and 12 GB of disk for packages, build*/ and Go's caches."
+	@echo "make test takes about 55 minutes on 2 processors, 8 GB of memory, and 12 GB of disk for packages, build*/ and Go's caches."
 	@echo "Here: $$(nproc) processors, $$(awk '/^MemAvailable/ { printf "%d", $$2 / 1048576 }' /proc/meminfo) GB of memory and $$(df -BG --output=avail . | tr -dc 0-9) GB of disk free."
 	@echo "It runs neither the long attacks (make test-attack), nor all of Kubernetes' tests (make test-e2e), nor the benches (make bench)."
 	$(Q)tests/run.sh
@@ -276,12 +279,12 @@ soak: programs ## three nodes under a fault every 10 s for WARREN_SOAK_SECONDS (
 test-vm: programs $(UNIT_BIN) $(BPFTEST_BIN) $(VM_BIN) ## run what depends on the kernel on Debian's 6.1 and 6.12, in QEMU
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/vm/run.sh
 
-test-e2e: ## a real Kubernetes in namespaces, and Warren as its network: most of an hour, 9 minutes more at first, to build it (root)
+test-e2e: ## a real Kubernetes in namespaces, and Warren as its network: an hour and a half, 11 minutes more at first, to build it (root)
 	$(Q)tests/kube/run.sh about
 	$(Q)$(MAKE) image $(APICTL) $(WATCHCTL)
 	$(Q)WARREN_BUILD=$(abspath $(O)) tests/kube/run.sh
 
-test-all: ## everything that is tested: test, test-attack and test-e2e, each of them whatever the others did; 80 minutes (root)
+test-all: ## everything that is tested: test, test-attack and test-e2e, each of them whatever the others did; most of three hours (root)
 	$(Q)failed=; for suite in test test-attack test-e2e; do $(MAKE) $$suite || failed="$$failed $$suite"; done; \
 		if [ -n "$$failed" ]; then echo "test-all: failed:$$failed"; exit 1; fi; echo "test-all: everything passed"
 
@@ -317,6 +320,7 @@ compile_commands.json: ## for editors and clang-tidy
 
 # Where each file goes; NetworkManager has no directory below /usr/local.
 BIN_FILES := $(PREFIX)/sbin/warren $(PREFIX)/sbin/warren-agent $(CNI_BIN_DIR)/warren-cni
+PLUGIN_FILE := $(PREFIX)/bin/kubectl-warren
 COMPLETION_FILE := $(PREFIX)/share/bash-completion/completions/warren
 MAN_FILES := $(addprefix $(PREFIX)/share/man/man8/,$(notdir $(wildcard user/man/*.8)))
 UNIT_FILE := $(PREFIX)/lib/systemd/system/warren-agent.service
@@ -324,8 +328,9 @@ NETWORKD_FILE := $(PREFIX)/lib/systemd/network/05-warren.network
 NETWORKMANAGER_FILE := $(SYSCONFDIR)/NetworkManager/conf.d/warren.conf
 MANIFESTS_DIR := $(SYSCONFDIR)/warren/manifests
 
-install: all ## install programs, completion, man pages, the agent's unit, and files for network managers below DESTDIR
+install: all ## install programs, kubectl's plugin, completion, man pages, the agent's unit, and files for network managers below DESTDIR
 	for file in $(BIN_FILES); do install -D -m 0755 $(O)/$${file##*/} $(DESTDIR)$$file || exit; done
+	install -D -m 0755 packaging/kubectl-warren $(DESTDIR)$(PLUGIN_FILE)
 	install -D -m 0644 $(O)/warren.bash-completion $(DESTDIR)$(COMPLETION_FILE)
 	for file in $(MAN_FILES); do install -D -m 0644 user/man/$${file##*/} $(DESTDIR)$$file || exit; done
 	install -D -m 0644 examples/warren-agent.service $(DESTDIR)$(UNIT_FILE)
@@ -335,7 +340,7 @@ install: all ## install programs, completion, man pages, the agent's unit, and f
 	install -D -m 0644 packaging/networkmanager.conf $(DESTDIR)$(NETWORKMANAGER_FILE)
 
 uninstall: ## remove what install put there; manifests stay
-	rm -f $(addprefix $(DESTDIR),$(BIN_FILES) $(COMPLETION_FILE) $(MAN_FILES) $(UNIT_FILE) $(NETWORKD_FILE) $(NETWORKMANAGER_FILE))
+	rm -f $(addprefix $(DESTDIR),$(BIN_FILES) $(PLUGIN_FILE) $(COMPLETION_FILE) $(MAN_FILES) $(UNIT_FILE) $(NETWORKD_FILE) $(NETWORKMANAGER_FILE))
 	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(MANIFESTS_DIR) $(DESTDIR)$(SYSCONFDIR)/warren 2>/dev/null || true
 
 clean: ## remove what was built

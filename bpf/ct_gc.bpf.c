@@ -43,6 +43,8 @@ static __always_inline void service_flow_query(struct ct_query *q, const union c
 		p.l4_proto = key->k4.l4_proto;
 	}
 	if ((v6 ? key->k6.kind : key->k4.kind) == WR_CT_FLOW) {
+		if (entry->client_port)
+			p.sport = entry->client_port;
 		ct_key(&p, flow, v6);
 	} else if (v6) {
 		at.daddr.a6 = client ? key->k6.addr[0] : key->k6.addr[1];
@@ -124,10 +126,20 @@ static __always_inline void count_correct(__u32 *entries, __u32 counted, __s32 *
 	*drift = found - wrong;
 }
 
+/* A deleted endpoint's counter is cleared: its entries are dead, and its slot may get another endpoint. */
 static int usage_correct(void *map, const __u32 *key, struct wr_ct_usage *usage, void *ctx)
 {
-	if (usage->entries || usage->counted || usage->drift)
+	const __u32 slot = *key;
+	const struct wr_endpoint *ep = bpf_map_lookup_elem(&endpoints, &slot);
+
+	if (!usage->entries && !usage->counted && !usage->drift)
+		return 0;
+	if (slot != WR_CT_USAGE_UNOWNED && ep && !ep->ifindex) {
+		usage->entries = 0;
+		usage->drift = 0;
+	} else {
 		count_correct(&usage->entries, usage->counted, &usage->drift);
+	}
 	usage->counted = 0;
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "lib/deny.h"
 #include "lib/fib.h"
 #include "lib/flow_pass.h"
+#include "lib/host_port.h"
 #include "lib/nexthop.h"
 #include "lib/node.h"
 #include "lib/report.h"
@@ -198,7 +199,8 @@ static __always_inline enum wr_reason arrive_flow(struct packet *p, struct scrat
 
 /*
  * Evaluates the packet by the policy of the receiving endpoint. Other valid receivers are this node, and the world for
- * replies to packets that this node's stack has forwarded; then p->ifindex stays the device's.
+ * replies to packets that this node's stack has forwarded; then p->ifindex stays the device's. What the world sends to
+ * this node through another one is for a process of this host: its replies must go back to that node.
  */
 static __always_inline enum wr_reason arrive_ip(struct packet *p, struct scratch *s, const bool v6)
 {
@@ -207,6 +209,7 @@ static __always_inline enum wr_reason arrive_ip(struct packet *p, struct scratch
 	if (reason)
 		return reason;
 	p->ifindex = endpoint_by_address(&p->at->daddr, &p->ep, v6);
+	p->to_host = false;
 	if (p->ifindex && !p->ep)
 		return WR_REASON_NO_ENDPOINT;
 	packet_evaluated_for(p, p->ifindex ? p->ep : NULL);
@@ -215,7 +218,8 @@ static __always_inline enum wr_reason arrive_ip(struct packet *p, struct scratch
 			return WR_REASON_NEIGHBOUR;
 	} else {
 		p->ifindex = p->skb->ifindex;
-		if (destination_is_node_address(p->at, v6))
+		p->to_host = destination_is_node_address(p->at, v6);
+		if (p->to_host && p->peer_identity != WR_ID_WORLD)
 			return WR_REASON_TO_HOST;
 		p->ifindex = 0;
 	}
@@ -223,6 +227,12 @@ static __always_inline enum wr_reason arrive_ip(struct packet *p, struct scratch
 	if (p->ifindex)
 		return reason;
 	p->ifindex = p->skb->ifindex;
+	if (p->to_host) {
+		if (reason != WR_REASON_TO_ENDPOINT)
+			return reason;
+		host_flows_note();
+		return WR_REASON_TO_HOST;
+	}
 	if (p->to_client && reason == WR_REASON_TO_ENDPOINT)
 		return client_look_up(p->skb, v6);
 	return reason == WR_REASON_TO_HOST ? reason : arrive_elsewhere(p->skb, p->at, v6);
@@ -344,7 +354,7 @@ static __always_inline bool may_be_for_service(struct __sk_buff *skb, const bool
 	else
 		addr.a4.v4 = ip4->daddr;
 	port = *(const __be16 *)(frame + l4_off + sizeof(__be16));
-	return service_lookup_once(&addr, port, l4_proto, true, v6);
+	return service_lookup_once(&addr, port, l4_proto, true, v6) || host_port_find(&addr, port, l4_proto, v6);
 }
 
 OUT_OF_LINE int is_for_service(struct __sk_buff *skb)

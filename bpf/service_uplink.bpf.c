@@ -11,6 +11,7 @@
 #include "lib/forward.h"
 #include "lib/offload.h"
 #include "lib/service_external.h"
+#include "lib/tcp_mss.h"
 #include "lib/transport.h"
 #include "lib/tunnel_decap.h"
 #include "lib/verdict.h"
@@ -25,7 +26,7 @@ static __always_inline bool is_client(const struct packet *p, const bool v6)
 	       !endpoint_with(&p->at->saddr, v6);
 }
 
-/* Into the backend's pod, or to its node. A hop limit that is used up stays 1: the NodePort was the destination. */
+/* Into the backend's pod, to its node, or to this host's stack. A hop limit that is used up stays 1: the NodePort was the destination. */
 static __always_inline enum wr_reason deliver(struct packet *p, const struct flow *f, const bool v6)
 {
 	void *frame = packet_at(p, 0, ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)));
@@ -33,10 +34,16 @@ static __always_inline enum wr_reason deliver(struct packet *p, const struct flo
 
 	if (!frame)
 		return WR_REASON_RUNT;
+	if (!p->ep && p->peer_ifindex == WR_OWN_HOST) {
+		host_flows_note();
+		return WR_REASON_TO_STACK;
+	}
 	if (p->hop_limit > 1)
 		forward_hop(frame, v6);
 	if (p->ep)
 		return tunnel_readdress(p, p->ep->mac) ? reason : WR_REASON_RUNT;
+	if (p->l4_proto == IPPROTO_TCP && (p->flags & TCP_SYN))
+		tcp_mss_clamp(p->skb, p->flags >> L4_OFF_SHIFT, p->peer_ifindex & ~WR_REMOTE, v6);
 	reason = tunnel_send(p, WR_ID_WORLD, v6);
 	/* The ICMP error must quote the packet as the client sent it. */
 	if (reason == WR_REASON_TOO_BIG)

@@ -6,7 +6,10 @@
  *
  * Processes can be preempted here, also by packets: no memory of a CPU is used (SCRATCH).
  */
+#include <linux/in.h>
+
 #include "lib/addr.h"
+#include "lib/host_port.h"
 #include "lib/maps.h"
 #include "lib/report.h"
 #include "lib/service_affinity.h"
@@ -145,13 +148,40 @@ static __always_inline void socket_note(struct wr_socket *socket, const struct w
 
 /* --- selection of the backend ------------------------------------------------------------------------------------- */
 
+static __always_inline bool is_loopback(const union addr *addr, bool v6)
+{
+	const __be32 *w = addr->a6.v6;
+
+	return v6 ? !w[0] && !w[1] && !w[2] && w[3] == bpf_htonl(1) : bpf_ntohl(addr->a4.v4) >> 24 == 127;
+}
+
+/*
+ * A hostPort of a pod of this node. Without a packet there is no route to be looked up: a hostPort of every address is
+ * here at loopback addresses and at those that the cluster knows this node by.
+ */
+static __always_inline bool call_host_port(struct call *call, const union addr *addr)
+{
+	const struct wr_host_port *found = host_port_find(addr, call->to.service_port, call->l4_proto, call->to.v6);
+	const struct wr_cluster *c = cluster_get();
+	const bool v6 = call->to.v6;
+
+	if (!found)
+		return false;
+	if (!(found->flags & WR_HOST_PORT_OWN) && !is_loopback(addr, v6) && !(c && IN_FAMILY(v6, cluster_has_own, c, addr)))
+		return false;
+	call->list = host_port_number(found);
+	call->count = 1;
+	call->affinity = 0;
+	return true;
+}
+
 static __always_inline bool call_service(struct call *call)
 {
 	const union addr addr = { .a6 = call->to.service };
 	const struct wr_service *service = service_find_here(&addr, call->to.service_port, call->l4_proto, call->to.v6);
 
 	if (!service)
-		return false;
+		return call_host_port(call, &addr);
 	call->list = service->list;
 	call->count = service->backends;
 	call->affinity = service->affinity_seconds;
@@ -162,8 +192,15 @@ static __always_inline bool call_service(struct call *call)
 static __always_inline bool call_backend(struct call *call, __u32 id)
 {
 	union addr addr = { .a6 = { { 0 } } };
+	const union addr at = { .a6 = call->to.service };
+	bool exists;
 
-	if (!backend_get(id, call->to.v6, &addr, &call->to.backend_port) || IN_FAMILY(call->to.v6, addr_is_martian, &addr))
+	if (id & WR_LIST_HOST_PORT)
+		exists = host_port_backend(id, &at, call->to.service_port, call->l4_proto, call->to.v6, &addr,
+					   &call->to.backend_port);
+	else
+		exists = backend_get(id, call->to.v6, &addr, &call->to.backend_port);
+	if (!exists || IN_FAMILY(call->to.v6, addr_is_martian, &addr))
 		return false;
 	call->to.backend = addr.a6;
 	call->to.backend_id = id;
@@ -212,10 +249,36 @@ OUT_OF_LINE int call_choose(struct call *call, __u32 before)
 	return call->affinity ? choose_affine(call) : choose_random(call);
 }
 
+/* Whether a process of this host has the port, which a hostPort has, too: then it is that process's. */
+static __always_inline bool process_has_port(struct bpf_sock_addr *ctx, const struct call *call)
+{
+	const bool v6 = call->to.v6;
+	struct bpf_sock_tuple tuple = { 0 };
+	struct bpf_sock *sk;
+	__u32 size;
+
+	if (v6) {
+		__builtin_memcpy(tuple.ipv6.daddr, &call->to.service, sizeof(tuple.ipv6.daddr));
+		tuple.ipv6.dport = call->to.service_port;
+		size = sizeof(tuple.ipv6);
+	} else {
+		tuple.ipv4.daddr = call->to.service.v6[0];
+		tuple.ipv4.dport = call->to.service_port;
+		size = sizeof(tuple.ipv4);
+	}
+	sk = call->l4_proto == IPPROTO_TCP ? bpf_sk_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0) :
+					     bpf_sk_lookup_udp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	bpf_sk_release(sk);
+	return true;
+}
+
 /* --- the programs ------------------------------------------------------------------------------------------------- */
 
-#define ECONNREFUSED 111
 #define ENOBUFS 105
+#define ECONNREFUSED 111
+#define EHOSTUNREACH 113
 
 /* The call fails with this error. */
 static __always_inline int refuse(int error)
@@ -224,21 +287,27 @@ static __always_inline int refuse(int error)
 	return REFUSE;
 }
 
-static __always_inline int refuse_no_backend(void)
+/* ... which is counted. To an address that no Service has it fails at once, too: nothing would answer. */
+static __always_inline int refuse_for(enum wr_reason reason)
 {
-	const __u32 key = wr_metric_key(WR_REASON_NO_BACKEND, WR_EGRESS);
+	const __u32 key = wr_metric_key(reason, WR_EGRESS);
 	struct wr_metric *m = bpf_map_lookup_elem(&metrics, &key);
 
 	if (m)
 		__sync_fetch_and_add(&m->packets, 1);
-	return refuse(ECONNREFUSED);
+	return refuse(reason == WR_REASON_NO_SERVICE ? EHOSTUNREACH : ECONNREFUSED);
 }
 
-/* A socket that is connected to another address has no service any more. */
+/* The destination is no service's. A socket that is connected to another address has no service any more. */
 static __always_inline int not_a_service(struct bpf_sock_addr *ctx, struct call *call, const bool connects)
 {
-	struct wr_socket *socket = connects ? bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0) : NULL;
+	const union addr addr = { .a6 = call->to.service };
+	const enum wr_reason reason = IN_FAMILY(call->to.v6, service_missing, &addr);
+	struct wr_socket *socket;
 
+	if (reason)
+		return refuse_for(reason);
+	socket = connects ? bpf_sk_storage_get(&sockets, ctx->sk, NULL, 0) : NULL;
 	if (socket)
 		socket_note(socket, &call->to, true);
 	return PROCEED;
@@ -254,13 +323,13 @@ static __always_inline int to_backend(struct bpf_sock_addr *ctx, const bool conn
 	call.l4_proto = ctx->protocol;
 	call.to.service_port = ctx->user_port;
 	call.to.v6 = address_get(ctx, &call.to.service, v6);
-	if (!call_service(&call))
+	if (!call_service(&call) || ((call.list & WR_LIST_HOST_PORT) && process_has_port(ctx, &call)))
 		return not_a_service(ctx, &call, connects);
 	socket = bpf_sk_storage_get(&sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!socket)
 		return refuse(ENOBUFS);
 	if (!call_choose(&call, connects ? 0 : socket_backend(socket, &call.to)))
-		return refuse_no_backend();
+		return refuse_for(WR_REASON_NO_BACKEND);
 	socket_note(socket, &call.to, connects);
 	address_set(ctx, &call.to.backend, call.to.backend_port, v6);
 	return PROCEED;

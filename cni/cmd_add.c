@@ -13,6 +13,7 @@
 #include "log.h"
 #include "netns.h"
 #include "node.h"
+#include "pod_ports.h"
 #include "result.h"
 #include "str.h"
 #include "teardown.h"
@@ -76,6 +77,7 @@ static int describe(struct add *add, struct err *err)
 	str_copy(a->pod_uid, sizeof(a->pod_uid), env->args.pod_uid);
 	a->agent = conf->agent;
 	a->mtu = conf->mtu;
+	a->host_ports = conf->has_host_ports;
 	str_copy(a->labels, sizeof(a->labels), conf->labels ? conf->labels : "");
 	if (conf->has_mac)
 		memcpy(a->mac, conf->mac, sizeof(a->mac));
@@ -228,6 +230,18 @@ static int host_undo(struct add *add, struct err *err)
 	return veth_delete_routes(&add->host, &add->a, err);
 }
 
+static int ports_do(struct add *add, struct err *err)
+{
+	int ret = pod_ports_add(&add->cni->conf, &add->a, &add->dp.config, err);
+
+	/* As addresses_do(): a pod that is gone may still have the hostPort. */
+	if (ret == -EEXIST && cleanup_dead(add->cni, &add->host) > 0) {
+		*err = (struct err){ 0 };
+		ret = pod_ports_add(&add->cni->conf, &add->a, &add->dp.config, err);
+	}
+	return ret;
+}
+
 static int pod_do(struct add *add, struct err *err)
 {
 	return veth_setup_pod_side(&add->veth, err);
@@ -298,6 +312,7 @@ static const struct step {
 	{ "the link", link_do, link_undo, CNI_ERR_KERNEL },
 	{ "the endpoint", endpoint_do, endpoint_undo, CNI_ERR_KERNEL },
 	{ "the node's side", host_do, host_undo, CNI_ERR_KERNEL },
+	{ "hostPorts", ports_do, NULL, CNI_ERR_KERNEL },
 	{ "the pod's side", pod_do, NULL, CNI_ERR_KERNEL },
 	{ "its policy", policy_do, NULL, CNI_ERR_TRY_AGAIN },
 	{ "addresses in use", ready_do, NULL, CNI_ERR_KERNEL },

@@ -7,6 +7,7 @@
 #include "ethtool.h"
 #include "gateway.h"
 #include "ip.h"
+#include "pod_ports.h"
 #include "result.h"
 #include "veth.h"
 
@@ -260,6 +261,8 @@ int cmd_check(struct cni *cni, struct err *err)
 		ret = check_pod_side(&c, err);
 	if (ret == 0)
 		ret = check_host_side(&c, err);
+	if (ret == 0)
+		ret = pod_ports_check(&cni->conf, &c.a, err);
 	if (ret == 0)
 		ret = addresses_check(cni, &c.a, key, err);
 	return ret < 0 ? cni_code(err, CNI_ERR_CHECK) : 0;

@@ -193,6 +193,20 @@ static int parse_labels(const json_t *from, struct conf *conf, struct err *err)
 	return 0;
 }
 
+/* DEL must succeed whatever the mappings are, so they are decoded where they are used. */
+static int parse_port_mappings(const json_t *runtime, struct conf *conf, struct err *err)
+{
+	json_t *capabilities = NULL;
+	int ret = optional(json_get_object(conf->json, "capabilities", &capabilities, err));
+
+	if (ret == 0 && capabilities)
+		ret = optional(json_get_bool(capabilities, "portMappings", &conf->has_host_ports, err));
+	if (ret == 0 && runtime)
+		ret = optional(json_get_array(runtime, "portMappings", &conf->port_mappings, err));
+	conf->has_host_ports |= conf->port_mappings != NULL;
+	return ret;
+}
+
 static int parse_requests(struct conf *conf, struct err *err)
 {
 	json_t *runtime = NULL, *args = NULL, *cni = NULL;
@@ -202,6 +216,8 @@ static int parse_requests(struct conf *conf, struct err *err)
 		ret = optional(json_get_object(conf->json, "args", &args, err));
 	if (ret == 0 && args)
 		ret = optional(json_get_object(args, "cni", &cni, err));
+	if (ret == 0)
+		ret = parse_port_mappings(runtime, conf, err);
 	if (ret == 0 && runtime && (ret = parse_request(runtime, conf, err)) < 0)
 		return err_wrap(err, "runtimeConfig");
 	if (ret == 0 && cni && ((ret = parse_request(cni, conf, err)) < 0 || (ret = parse_labels(cni, conf, err)) < 0))

@@ -35,6 +35,8 @@ struct conf {
 	const char *ipam_type; /* plugin to delegate to; NULL: built in */
 	struct ipam_conf ipam;
 	struct ip_request request; /* runtimeConfig.ips, else args.cni.ips */
+	json_t *port_mappings; /* runtimeConfig.portMappings, which pod_ports.h decodes; NULL: none */
+	bool has_host_ports;   /* the plugin has the capability `portMappings`: hostPorts are not another plugin's */
 	bool has_mac;
 	uint8_t mac[6];      /* runtimeConfig.mac, else args.cni.mac */
 	json_t *dns;         /* or NULL */

@@ -21,6 +21,7 @@ enum cni_code {
 	CNI_ERR_ADDRESS_TAKEN = 102, /* the requested address cannot be allocated */
 	CNI_ERR_EXISTS = 103,        /* the interface exists already */
 	CNI_ERR_CHECK = 104,         /* CHECK: the attachment is not as ADD made it */
+	CNI_ERR_HOST_PORT = 105,     /* a hostPort is another pod's, or the node's */
 };
 
 /*

@@ -203,6 +203,8 @@ int veth_add_endpoint(struct veth_setup *v, struct dp *dp, const struct conf *co
 
 	if (conf->masquerade)
 		ep.flags |= WR_EP_MASQUERADE;
+	if (json_array_size(conf->port_mappings))
+		ep.flags |= WR_EP_HOST_PORTS;
 	memcpy(ep.mac, a->mac, sizeof(ep.mac));
 	if (a->ip4.family) {
 		memcpy(&ep.addr4, a->ip4.bytes, sizeof(ep.addr4));

@@ -297,6 +297,95 @@ echo "$line"
 [[ $line == *spoofed_source*10.87.1.99* ]] || fail "no drop of 10.87.1.99 was seen"
 exec {monitor}<&-
 
+# --- a Service -------------------------------------------------------------------------------------------------------------
+
+title "A Service, from outside the cluster"
+say "Web, on demo2, and api, on demo1, behind one NodePort. In a cluster the API server and its controllers write such" \
+	"objects:"
+
+# The Service shop/entry as a manifest, with these tiers as its endpoints.
+entry() { # TIER...
+	local tier family
+	cat <<-YAML
+		apiVersion: v1
+		kind: Service
+		metadata: {namespace: shop, name: entry}
+		spec:
+		  type: NodePort
+		  clusterIPs: [10.96.0.80, "fd00:96::80"]
+		  ports: [{name: http, port: 80, nodePort: $node_port}]
+	YAML
+	for tier in "$@"; do
+		for family in 4 6; do
+			cat <<-YAML
+				---
+				apiVersion: discovery.k8s.io/v1
+				kind: EndpointSlice
+				metadata: {namespace: shop, name: entry-$tier-$family, labels: {kubernetes.io/service-name: entry}}
+				addressType: IPv$family
+				endpoints: [{addresses: ["${address[$tier $family]}"]}]
+				ports: [{name: http, port: ${port[$tier]}}]
+			YAML
+		done
+	done
+}
+
+put_entry() { # TIER...
+	entry "$@" >"$manifests/.entry"
+	mv "$manifests/.entry" "$manifests/entry.yaml"
+}
+
+# Whether both nodes have so many backends for it.
+has_backends() { # COUNT
+	local node
+	for node in "${nodes[@]}"; do
+		"$lab/node" exec "$node" warren service get shop/entry --json |
+			jq -e --argjson count "$1" '[.. | .backends? | arrays | length] | length > 0 and all(. == $count)' >/dev/null || return
+	done
+}
+
+# The replies to requests of the switch at both nodes, in both families, and how many there were of each.
+ask_entry() { # REQUESTS
+	# shellcheck disable=SC2016 # the script's own
+	"$lab/node" exec demo-lan sh -euc '
+		for i in $(seq "$1"); do
+			for node in 198.18.10.1 198.18.10.2 [2001:db8:10::1] [2001:db8:10::2]; do
+				timeout "$2" busybox wget -q -O - "http://$node:$3/cgi-bin/client"
+			done
+		done | sort | uniq -c' ask "$1" $timeout $node_port </dev/null
+}
+
+node_port=30080
+put_entry web api
+cat "$manifests/entry.yaml"
+await "both nodes have the Service" has_backends 2 || { agent_logs; exit 1; }
+say "The switch is no part of the cluster. It asks both nodes, in both families; whichever node it asks, each of the two pods" \
+	"gets requests, also the one on the other node, and sees the switch's own address:"
+prompt switch "for node in ...; do wget -q -O - http://\$node:$node_port/cgi-bin/client; done | sort | uniq -c"
+replies=$(ask_entry 10)
+echo "$replies"
+for tier in web api; do
+	for client in 198.18.10.254 2001:db8:10::fe; do
+		grep -q "shop.$tier has a client at .*$client" <<<"$replies" || fail "$tier has no request of $client"
+	done
+done
+on demo1 warren service get 198.18.10.1:$node_port
+on demo1 warren trace 198.18.10.254 198.18.10.1:$node_port/tcp
+
+say "Now web goes from the Service while requests are made. Each of them has its reply; then all go to api:"
+prompt demo1 "mv without-web.yaml /run/manifests/entry.yaml"
+ask_entry 50 >"$root/run/replies" &
+requests=$!
+put_entry api
+await "both nodes have one backend" has_backends 1
+wait $requests || true
+lost=$((200 - $(awk '{ n += $1 } END { print n + 0 }' "$root/run/replies")))
+[ $lost = 0 ] || fail "$lost of 200 requests had no reply"
+replies=$(ask_entry 10)
+echo "$replies"
+grep -q "shop.web" <<<"$replies" && fail "web still gets requests"
+rm "$manifests/entry.yaml"
+
 # --- policy ----------------------------------------------------------------------------------------------------------------
 
 title "Policy"
@@ -317,7 +406,7 @@ expected=([client]='web dns' [web]='api dns' [api]='db dns' [db]=dns [demo1]='ap
 matrix
 
 title "Why, and why not"
-say "The maps name the rule that allows a connection, or that none does:"
+say "The maps name the rule that allows a connection; the agent says why none does, and which one would:"
 on demo2 warren policy why "${pod[web]}" "${pod[db]}:5432/tcp"
 on demo2 warren policy why "${pod[api]}" "${pod[db]}:5432/tcp"
 say "A dry run of the very programs that are attached, on a packet that is never sent:"

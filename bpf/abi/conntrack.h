@@ -11,7 +11,13 @@
 #ifndef WARREN_ABI_CONNTRACK_H
 #define WARREN_ABI_CONNTRACK_H
 
+#ifdef __bpf__
+#include <linux/in.h>
+#else
+#include <netinet/in.h>
+#endif
 #include <linux/bpf.h>
+#include <stdbool.h>
 
 #include "abi/abi.h"
 #include "abi/addr.h"
@@ -90,6 +96,7 @@ enum wr_ct_flags {
 	WR_CT_ALLOWED_BEFORE = 1 << 11,
 	/* the initiator sends it to a service; the same bit as the packet flag TRANSLATED */
 	WR_CT_TRANSLATED = 1 << 12,
+	WR_CT_MOVES = 1 << 13,         /* ... whose packets any node may receive (WR_SERVICE_MOVES); also of a service's entry */
 };
 
 /* By what an enforcement point allowed or denied the flow. */
@@ -113,6 +120,31 @@ struct wr_policy_verdict {
 #define WR_CT_LIFE_OTHER_NEW WR_CT_SECONDS(30)
 #define WR_CT_LIFE_DENIED WR_CT_SECONDS(10)
 
+#define WR_CT_DENIED (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS)
+#define WR_CT_FIN_BOTH (WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER)
+
+/* Whether the TCP connection is closed: only late segments may follow. */
+static inline bool wr_ct_is_closed(__u8 l4_proto, __u32 flags)
+{
+	return l4_proto == IPPROTO_TCP && ((flags & WR_CT_RESET) || (flags & WR_CT_FIN_BOTH) == WR_CT_FIN_BOTH);
+}
+
+/* The flow's timeout. */
+static inline __u32 wr_ct_life(__u8 l4_proto, __u32 flags)
+{
+	if (flags & WR_CT_DENIED)
+		return WR_CT_LIFE_DENIED;
+	if (wr_ct_is_closed(l4_proto, flags))
+		return WR_CT_LIFE_TCP_CLOSING;
+	if (l4_proto == IPPROTO_TCP)
+		return flags & WR_CT_ESTABLISHED ? WR_CT_LIFE_TCP : WR_CT_LIFE_TCP_NEW;
+	if (!(flags & WR_CT_REPLIED))
+		return WR_CT_LIFE_OTHER_NEW;
+	if (l4_proto == IPPROTO_SCTP)
+		return WR_CT_LIFE_SCTP;
+	return flags & WR_CT_ESTABLISHED ? WR_CT_LIFE_OTHER : WR_CT_LIFE_OTHER_NEW;
+}
+
 struct wr_ct {
 	__u32 expires;   /* tick after which lookups ignore the entry, whether or not the gc has removed it */
 	__u32 flags;     /* enum wr_ct_flags */
@@ -125,9 +157,12 @@ struct wr_ct {
 	/* [WR_EGRESS]: the initiator's policy, [WR_INGRESS]: the responder's */
 	struct wr_policy_verdict at[WR_DIRECTIONS];
 	/*
-	 * TCP, host byte order: the last acknowledgement number of the initiator [0] and of the responder [1]. Before
-	 * an end's first acknowledgement: the number that it must have (the other end's SYN + 1). A RST of the other
-	 * end is exact if its sequence number is this one.
+	 * TCP, host byte order: what the initiator [0] and the responder [1] acknowledge. In the handshake the number
+	 * that an end's first acknowledgement must have (the other end's SYN + 1). Later, if the source of one end's
+	 * packets is not checked (lib/tcp_segment.h), by the segments of the other one alone: of that one its last
+	 * acknowledgement, which is the sequence number that it expects, and of the unchecked one a number near that
+	 * which it must acknowledge. Between endpoints and other nodes they are not kept.
+	 * Other protocols: [0] is the tick of the last packet of a world that has initiated the flow, by the flow's path.
 	 */
 	__u32 ack[2];
 };
@@ -140,13 +175,17 @@ _Static_assert(sizeof(struct wr_ct) == 56, "wr_ct");
  */
 struct wr_ct_service {
 	__u32 expires;
-	__u32 flags;     /* WR_CT_SERVICE; WR_CT_SWAPPED: the client is the key's end 1; WR_CT_HAIRPIN */
+	__u32 flags;     /* WR_CT_SERVICE; WR_CT_SWAPPED: the client is the key's end 1; WR_CT_HAIRPIN, _MOVES */
 	__u32 initiator; /* ifindex of the client, which owns the entry; 0: a client outside the cluster */
 	__u32 responder; /* 0 */
 	struct wr_addr6 addr; /* IPv4: the first word */
 	__u32 list;      /* of backends, from which this one was selected (abi/service.h); 0: none */
 	__be16 port;
-	__u16 pad;
+	/*
+	 * If the flow's source port was replaced: kind WR_CT_FLOW: by this one, toward the backend. Kind
+	 * WR_CT_REVERSE_NAT: the client's own, which replaces the destination port of replies. 0: it was not.
+	 */
+	__be16 client_port;
 	__u32 backend;   /* its id; 0: none */
 	__u32 pad2[3];
 };
@@ -222,9 +261,10 @@ static inline __u32 wr_ct_set(__u64 hash, __u32 first, __u32 slots)
 }
 
 /*
- * Value of `ct_usage`, key: ifindex modulo WR_ENDPOINT_SLOTS; [0]: flows without an endpoint at either end. The owner
- * of an entry is its initiator, or its responder if the initiator is not an endpoint of this node.
+ * Value of `ct_usage`, key: the owner's slot in `endpoints`, or WR_CT_USAGE_UNOWNED for flows without an endpoint at
+ * either end. The owner of an entry is its initiator, or its responder if the initiator is not an endpoint of this node.
  */
+#define WR_CT_USAGE_UNOWNED WR_ENDPOINT_SLOTS
 struct wr_ct_usage {
 	__u32 entries; /* of ct4 and ct6 */
 	__u32 counted; /* ... that the current gc run has counted */

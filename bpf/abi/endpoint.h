@@ -11,6 +11,7 @@ enum wr_endpoint_flags {
 	WR_EP_V4 = 1 << 0,         /* addr4 is valid; else every IPv4 packet of the pod is dropped as spoofed */
 	WR_EP_V6 = 1 << 1,         /* addr6 is valid; likewise */
 	WR_EP_MASQUERADE = 1 << 2, /* masquerade its traffic that leaves the node */
+	WR_EP_HOST_PORTS = 1 << 3, /* it may have elements in host_ports4 and host_ports6 */
 };
 
 /*

@@ -37,7 +37,7 @@
 	X(ct_new4, SLOTS, __u32, struct wr_ct4_slot, WR_CT_NEW_SLOTS, BPF_F_MMAPABLE, "slot -> IPv4 flow: young, unreplied, denied, or closed") \
 	X(ct_new6, SLOTS, __u32, struct wr_ct6_slot, WR_CT_NEW_SLOTS, BPF_F_MMAPABLE, "slot -> IPv6 flow: young, unreplied, denied, or closed") \
 	X(ct_windows, ARRAY, __u32, struct wr_ct_windows, 1, 0, "slots of ct_new4 and ct_new6 that belong to an endpoint") \
-	X(ct_usage, SLOTS, __u32, struct wr_ct_usage, WR_ENDPOINT_SLOTS, 0, "endpoint -> entries of ct4 and ct6 that it owns") \
+	X(ct_usage, SLOTS, __u32, struct wr_ct_usage, WR_ENDPOINT_SLOTS + 1, 0, "endpoint -> entries of ct4 and ct6 that it owns") \
 	X(ct_totals, ARRAY, __u32, struct wr_ct_totals, 1, 0, "entries of ct4 and of ct6")                           \
 	X(ct_stats, PERCPU_ARRAY, __u32, __u64, WR_CT_STATS, 0, "event of a flow -> count")               \
 	X(ct_gc, ARRAY, __u32, struct wr_ct_gc, 1, 0, "the timer that removes expired flows")                           \
@@ -65,14 +65,24 @@
 	X(services6, HASH, struct wr_service6_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv6 address, port, protocol -> service") \
 	X(external4, HASH, struct wr_service4_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv4 address, port, protocol, for clients outside the cluster -> service") \
 	X(external6, HASH, struct wr_service6_key, struct wr_service, WR_MAX_SERVICES, BPF_F_NO_PREALLOC, "IPv6 address, port, protocol, for clients outside the cluster -> service") \
+	X(host_ports4, HASH, struct wr_service4_key, struct wr_host_port, WR_MAX_HOST_PORTS, BPF_F_NO_PREALLOC, "IPv4 address of this host or 0, port, protocol -> pod, container's port (hostPort)") \
+	X(host_ports6, HASH, struct wr_service6_key, struct wr_host_port, WR_MAX_HOST_PORTS, BPF_F_NO_PREALLOC, "IPv6 address of this host or 0, port, protocol -> pod, container's port (hostPort)") \
+	X(cluster_ips4, HASH, struct wr_addr4, struct wr_cluster_ip, WR_MAX_CLUSTER_IPS, BPF_F_NO_PREALLOC, "IPv4 ClusterIP -> whether all of its ports are known") \
+	X(cluster_ips6, HASH, struct wr_addr6, struct wr_cluster_ip, WR_MAX_CLUSTER_IPS, BPF_F_NO_PREALLOC, "IPv6 ClusterIP -> whether all of its ports are known") \
+	X(service_cidrs4, LPM_TRIE, struct wr_prefix4, __u32, WR_MAX_SERVICE_CIDRS, BPF_F_NO_PREALLOC, "IPv4 prefix of ClusterIPs (ServiceCIDR)") \
+	X(service_cidrs6, LPM_TRIE, struct wr_prefix6, __u32, WR_MAX_SERVICE_CIDRS, BPF_F_NO_PREALLOC, "IPv6 prefix of ClusterIPs (ServiceCIDR)") \
+	X(source_ranges4, LPM_TRIE, struct wr_range4_key, __u32, WR_MAX_SOURCE_RANGES, BPF_F_NO_PREALLOC, "set, IPv4 prefix of clients (loadBalancerSourceRanges)") \
+	X(source_ranges6, LPM_TRIE, struct wr_range6_key, __u32, WR_MAX_SOURCE_RANGES, BPF_F_NO_PREALLOC, "set, IPv6 prefix of clients (loadBalancerSourceRanges)") \
 	X(backends4, HASH, __u32, struct wr_backend4, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "id -> IPv4 backend")      \
 	X(backends6, HASH, __u32, struct wr_backend6, WR_MAX_BACKENDS, BPF_F_NO_PREALLOC, "id -> IPv6 backend")      \
 	X(service_lists, HASH, struct wr_list_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, index -> backend") \
 	X(service_members, HASH, struct wr_member_key, __u32, WR_MAX_LISTED, BPF_F_NO_PREALLOC, "list, backend -> index") \
-	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the newest list and backend: numbers are not reused") \
+	X(service_tables, HASH, struct wr_table_key, struct wr_table_block, WR_MAX_TABLE_BLOCKS, BPF_F_NO_PREALLOC, "table, block -> backends of clients outside the cluster, by a hash of their flows") \
+	X(service_state, ARRAY, __u32, struct wr_service_state, 1, 0, "the newest list and backend: numbers are not reused; the hash's key") \
 	X(affinity, HASH, __u32, struct wr_affinities, WR_ENDPOINT_SLOTS + 1, BPF_F_NO_PREALLOC, "endpoint, or the host -> backends that services with affinity gave it") \
 	X(clients4, LRU_HASH, struct wr_client4_key, struct wr_client_affinity, WR_MAX_AFFINE_CLIENTS, 0, "IPv4 client outside the cluster, service -> backend that affinity gave it") \
 	X(clients6, LRU_HASH, struct wr_client6_key, struct wr_client_affinity, WR_MAX_AFFINE_CLIENTS, 0, "IPv6 client outside the cluster, service -> backend that affinity gave it") \
+	X(host_flows, ARRAY, __u32, struct wr_host_flows, 1, 0, "until when the host's processes may have clients outside the cluster through services") \
 	X(fragments, HASH, __u32, struct wr_fragments, WR_FRAGMENT_WINDOWS, BPF_F_NO_PREALLOC, "endpoint or node, direction -> fragmented datagrams") \
 	X(event_state, ARRAY, __u32, struct wr_event_state, 1, 0, "deadline of the listener for events")      \
 	X(event_rate, SLOTS, __u32, struct wr_event_rate, WR_EVENT_SOURCES, BPF_F_MMAPABLE, "device x direction -> token bucket of its events") \

@@ -41,6 +41,8 @@
  * be in place of an ifindex (which is never that large).
  */
 #define WR_REMOTE (1u << 31)
+/* This node's own host, as the backend of a client outside the cluster: slot 0 is never another node's. */
+#define WR_OWN_HOST WR_REMOTE
 
 enum wr_node_flags {
 	WR_NODE_V4 = 1 << 0,       /* cidr4 is valid */

@@ -69,7 +69,8 @@
 	X(SERVICE_CLASH, service_clash, DROP,                                                                       \
 	  "another flow, through another service or none, uses the same addresses and ports")                       \
 	X(SERVICE_SCTP, service_sctp, DROP,                                                                         \
-	  "SCTP to a backend with another port than the service's: the checksum would be wrong")                    \
+	  "a first fragment of SCTP, through a service to another port, that does not show the packet's length, "   \
+	  "on which its checksum depends")                                                                          \
 	X(SERVICE_UNKNOWN, service_unknown, DROP,                                                                   \
 	  "a reply of a flow through a service whose reverse-NAT entry is gone")                                    \
 	X(CHECKSUM_OFFSET, checksum_offset, DROP,                                                                   \
@@ -83,7 +84,12 @@
 	X(TO_CLIENT, to_client, PASS, "a service's packet to its client outside the cluster, out of an uplink")    \
 	X(NO_ROUTE, no_route, DROP, "a service's packet to a client outside the cluster, to whom there is no route") \
 	X(NO_LOCAL_BACKEND, no_local_backend, DROP,                                                                 \
-	  "from outside to a service that uses this node's backends only (externalTrafficPolicy Local), without any")
+	  "from outside to a service that uses this node's backends only (externalTrafficPolicy Local), without any") \
+	X(NO_SERVICE_PORT, no_service_port, DROP,                                                                   \
+	  "to a ClusterIP, on a port that its Service does not have; the sender gets a TCP reset or an ICMP error") \
+	X(NO_SERVICE, no_service, DROP, "to an address of a ServiceCIDR that no Service has")                       \
+	X(SOURCE_RANGE, source_range, DROP,                                                                         \
+	  "to a load balancer's address, from a source outside its Service's loadBalancerSourceRanges")
 
 enum wr_reason {
 #define X(NAME, name, KIND, text) WR_REASON_##NAME,

@@ -12,6 +12,11 @@
  * So a reader that looks up the element, then an id in its list, then the backend, finds a backend that was the
  * service's a moment ago, or none: then it starts again. Whether a backend is in a list is one lookup. Services with
  * the same backends (mostly the ports of one Service) share a list.
+ *
+ * A service for clients outside the cluster may have a table (Maglev: Eisenbud et al., NSDI 2016) in addition to its
+ * list: a keyed hash of the flow selects an element, which is a backend. The elements follow from the backends'
+ * addresses and ports and from the cluster's key, so every node selects the same backend for a flow, and a backend that
+ * goes takes few other flows along. A table has a number, never changes, and is replaced in the same order as a list.
  */
 #ifndef WARREN_ABI_SERVICE_H
 #define WARREN_ABI_SERVICE_H
@@ -46,12 +51,68 @@ struct wr_service {
 	__u32 backends; /* number of backends in the list; 0: clients are rejected */
 	__u32 affinity_seconds; /* how long a client keeps its backend after its last new flow; 0: no affinity */
 	__u32 flags;
+	__u32 table, table_size; /* number and elements of its table; 0, 0: none, backends are selected at random */
+	__u32 ranges; /* only clients in this set of source ranges may begin flows; 0: all may */
 };
-_Static_assert(sizeof(struct wr_service) == 16, "wr_service");
+_Static_assert(sizeof(struct wr_service) == 28, "wr_service");
 
 /* wr_service.flags */
 #define WR_SERVICE_LOCAL 1u /* only this node's backends are in the list: without any, packets are dropped, not rejected */
 #define WR_SERVICE_ANY_NODE 2u /* a node port: at other nodes' addresses it leads to the same backends */
+#define WR_SERVICE_MOVES 4u /* any node may receive a flow's next packet, and selects the same backend */
+#define WR_SERVICE_RELEASED 8u /* another service proxy has new flows: only those with an entry continue; in external4/6 */
+
+/*
+ * Keys of the LPM tries `source_ranges4` and `source_ranges6`: a prefix of a set (loadBalancerSourceRanges); the value is
+ * always 1. Sets are numbered and replaced like lists of backends, with numbers from the same counter. A set without
+ * prefixes has no element, and admits no client.
+ */
+struct wr_range4_key {
+	__u32 prefixlen; /* 32 more than the range's: the set counts, too */
+	__u32 set;
+	struct wr_addr4 addr;
+};
+struct wr_range6_key {
+	__u32 prefixlen;
+	__u32 set;
+	struct wr_addr6 addr;
+};
+#define WR_RANGE_SET_BITS 32
+_Static_assert(sizeof(struct wr_range4_key) == 12, "wr_range4_key");
+_Static_assert(sizeof(struct wr_range6_key) == 24, "wr_range6_key");
+
+/*
+ * Value of `cluster_ips4` and `cluster_ips6`; key: the ClusterIP of a Service, also of one that another proxy serves.
+ * Values of the LPM tries `service_cidrs4` and `service_cidrs6` are always 1: an address in one of them that is no
+ * ClusterIP belongs to no Service.
+ */
+struct wr_cluster_ip {
+	__u32 flags;
+};
+_Static_assert(sizeof(struct wr_cluster_ip) == 4, "wr_cluster_ip");
+
+/* wr_cluster_ip.flags */
+#define WR_CLUSTER_IP_COMPLETE 1u /* all of its ports are in services4/6; others are rejected. Else the stack decides */
+
+/*
+ * Value of `host_ports4` and `host_ports6`: a container's port that a pod of this node has at the host's addresses
+ * (hostPort). Keys are those of services; address 0: at every address of the host. A Service's element with the same
+ * address and port precedes it. warren-cni writes the elements at ADD, and deletes them before the endpoint.
+ *
+ * To the programs it is a service with one backend. The list's number, and the backend's id, is WR_LIST_HOST_PORT and
+ * the endpoint's ifindex, so it differs from any other pod's and from all numbers that are drawn.
+ */
+struct wr_host_port {
+	__u32 ifindex; /* of the pod's host-side device */
+	__be16 port;   /* the container's */
+	__u16 flags;
+};
+_Static_assert(sizeof(struct wr_host_port) == 8, "wr_host_port");
+
+/* wr_host_port.flags */
+#define WR_HOST_PORT_OWN 1u /* the key's address was this host's at ADD: the host's own sockets use it, too */
+
+#define WR_LIST_HOST_PORT (1u << 31)
 
 /* Key of `service_lists`, whose value is a backend's id. */
 struct wr_list_key {
@@ -66,6 +127,19 @@ struct wr_member_key {
 	__u32 backend; /* its id */
 };
 _Static_assert(sizeof(struct wr_member_key) == 8, "wr_member_key");
+
+/* Key of `service_tables`, whose value is a block of the table's elements. */
+struct wr_table_key {
+	__u32 table;
+	__u32 block; /* element / WR_TABLE_BLOCK */
+};
+_Static_assert(sizeof(struct wr_table_key) == 8, "wr_table_key");
+
+#define WR_TABLE_BLOCK 128
+struct wr_table_block {
+	__u32 backends[WR_TABLE_BLOCK]; /* their ids; 0 beyond the table's end */
+};
+_Static_assert(sizeof(struct wr_table_block) == 512, "wr_table_block");
 
 /* Value of `backends4` and `backends6`; key: the id, unique across both families, never 0. */
 struct wr_backend4 {
@@ -136,12 +210,22 @@ struct wr_client_affinity {
 };
 #define WR_MAX_AFFINE_CLIENTS (1 << 14)
 
-/* The one element of `service_state`: for the next writer. */
+/* The one element of `service_state`: for the next writer, and the key for the programs. */
 struct wr_service_state {
-	__u32 list;    /* the highest list number that may have been assigned */
+	__u32 list;    /* the highest number of a list or table that may have been assigned */
 	__u32 backend; /* the highest backend id that may have been assigned */
+	__u64 key[2];  /* of the flows' hash, by which elements of tables are selected; derived from the cluster's; 0: none */
 };
-_Static_assert(sizeof(struct wr_service_state) == 8, "wr_service_state");
+_Static_assert(sizeof(struct wr_service_state) == 24, "wr_service_state");
+
+/*
+ * The one element of `host_flows`: until when clients outside the cluster may have flows through a service with this
+ * host's processes. Only then to_uplink looks at what the host sends.
+ */
+struct wr_host_flows {
+	__u32 until; /* tick, as in abi/conntrack.h; 0: there was no such flow */
+};
+_Static_assert(sizeof(struct wr_host_flows) == 4, "wr_host_flows");
 
 /*
  * Max entries of each family; of lists: of both families. While a service is replaced its old and new list both exist.
@@ -149,5 +233,10 @@ _Static_assert(sizeof(struct wr_service_state) == 8, "wr_service_state");
 #define WR_MAX_SERVICES 65536
 #define WR_MAX_BACKENDS (1 << 18)
 #define WR_MAX_LISTED (1 << 19)
+#define WR_MAX_TABLE_BLOCKS (1 << 16)
+#define WR_MAX_CLUSTER_IPS (2 * WR_MAX_SERVICES)
+#define WR_MAX_SERVICE_CIDRS 1024
+#define WR_MAX_SOURCE_RANGES (1 << 16)
+#define WR_MAX_HOST_PORTS (1 << 14)
 
 #endif

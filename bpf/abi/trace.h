@@ -53,7 +53,7 @@ struct wr_trace {
 	struct wr_trace_verdict verdict[WR_DIRECTIONS];
 	struct wr_addr6 backend; /* of IPv4 the first word */
 	__be16 backend_port;
-	__u16 pad;
+	__be16 client_port;      /* the client's port becomes this one; 0: it stays */
 	__u32 backends;          /* backends of the service; 0: not looked up */
 };
 

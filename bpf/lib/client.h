@@ -8,6 +8,7 @@
 
 #include <linux/pkt_cls.h>
 
+#include "lib/fib.h"
 #include "lib/ip.h"
 #include "lib/maps.h"
 
@@ -58,16 +59,11 @@ OUT_OF_LINE int client_look_up(struct __sk_buff *skb, __u32 v6)
 		return WR_REASON_NO_ROUTE;
 	filled = IN_FAMILY(v6, client_fib_fill, skb, &fib);
 	found = filled ? bpf_fib_lookup(skb, &fib, sizeof(fib), 0) : BPF_FIB_LKUP_RET_UNREACHABLE;
-	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH &&
-	    found != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+	if (!fib_has_route(found))
 		return WR_REASON_NO_ROUTE;
 	route->ifindex = fib.ifindex;
 	__builtin_memset(&route->next, 0, sizeof(route->next));
-	route->next.nh_family = fib.family;
-	if (fib.family == FAMILY_INET6)
-		__builtin_memcpy(route->next.ipv6_nh, fib.ipv6_dst, sizeof(route->next.ipv6_nh));
-	else
-		route->next.ipv4_nh = fib.ipv4_dst;
+	fib_nexthop(&fib, &route->next);
 	return WR_REASON_TO_CLIENT;
 }
 

@@ -3,8 +3,6 @@
 #ifndef WARREN_LIB_CONNTRACK_H
 #define WARREN_LIB_CONNTRACK_H
 
-#include <linux/in.h>
-
 #include "lib/ct_clock.h"
 #include "lib/ct_key.h"
 #include "lib/maps.h"
@@ -21,19 +19,11 @@ static __always_inline bool end_is_remote(__u32 end)
 	return end & WR_REMOTE;
 }
 
-#define CT_DENIED (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS)
-#define CT_FIN_BOTH (WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER)
-#define CT_ENDED (CT_FIN_BOTH | WR_CT_RESET)
+#define CT_ENDED (WR_CT_FIN_BOTH | WR_CT_RESET)
 
 static __always_inline bool ct_expired(const struct wr_ct *ct, __u32 now)
 {
 	return (__s32)(ct->expires - now) < 0;
-}
-
-/* Whether the TCP connection is closed: only late segments may follow. */
-static __always_inline bool ct_is_closed(__u8 l4_proto, __u32 flags)
-{
-	return l4_proto == IPPROTO_TCP && ((flags & WR_CT_RESET) || (flags & CT_FIN_BOTH) == CT_FIN_BOTH);
 }
 
 /* Whether both ends have sent packets, and the flow is open: a newer flow does not evict it (lib/ct_window.h). */
@@ -41,28 +31,13 @@ static __always_inline bool ct_is_established(__u8 l4_proto, __u32 flags)
 {
 	const __u32 required = l4_proto == IPPROTO_SCTP ? WR_CT_REPLIED : WR_CT_ESTABLISHED;
 
-	return (flags & (required | CT_DENIED)) == required && !ct_is_closed(l4_proto, flags);
+	return (flags & (required | WR_CT_DENIED)) == required && !wr_ct_is_closed(l4_proto, flags);
 }
 
 /* Whether the flow was denied from its first packet, so that no packet can be a reply to it. */
 static __always_inline bool ct_is_denied_from_start(__u32 flags)
 {
-	return (flags & CT_DENIED) && !(flags & (WR_CT_REPLIED | WR_CT_ALLOWED_BEFORE));
-}
-
-static __always_inline __u32 ct_life(__u8 l4_proto, __u32 flags)
-{
-	if (flags & CT_DENIED)
-		return WR_CT_LIFE_DENIED;
-	if (ct_is_closed(l4_proto, flags))
-		return WR_CT_LIFE_TCP_CLOSING;
-	if (l4_proto == IPPROTO_TCP)
-		return flags & WR_CT_ESTABLISHED ? WR_CT_LIFE_TCP : WR_CT_LIFE_TCP_NEW;
-	if (!(flags & WR_CT_REPLIED))
-		return WR_CT_LIFE_OTHER_NEW;
-	if (l4_proto == IPPROTO_SCTP)
-		return WR_CT_LIFE_SCTP;
-	return flags & WR_CT_ESTABLISHED ? WR_CT_LIFE_OTHER : WR_CT_LIFE_OTHER_NEW;
+	return (flags & WR_CT_DENIED) && !(flags & (WR_CT_REPLIED | WR_CT_ALLOWED_BEFORE));
 }
 
 static __always_inline void ct_count(__u32 stat)

@@ -37,7 +37,7 @@ static __always_inline __u32 ct_find_in_windows(const union ct_key *key, const s
 		if ((n & 1) && !ends->two)
 			continue;
 		found = ct_set_read(key, set, tag, ct, v6);
-		if (found == CT_BUSY || (found && !(ct->flags & CT_DENIED)))
+		if (found == CT_BUSY || (found && !(ct->flags & WR_CT_DENIED)))
 			return found;
 		if (found)
 			denied = set + 1;

@@ -13,6 +13,7 @@
 #include <asm-generic/errno-base.h>
 
 #include "lib/conntrack.h"
+#include "lib/endpoint.h"
 
 static __always_inline struct wr_ct *ct_table_find(const void *key, const bool v6)
 {
@@ -32,11 +33,15 @@ static __always_inline __u32 ct_owner(const struct wr_ct *ct)
 	return end_is_local(ct->initiator) ? ct->initiator : end_is_local(ct->responder) ? ct->responder : 0;
 }
 
+/*
+ * The counter is in the endpoint's own slot, so that no other endpoint's ifindex collides with it. NULL: the endpoint has
+ * been deleted; the gc clears its counter.
+ */
 static __always_inline struct wr_ct_usage *ct_usage_of(__u32 owner)
 {
-	const __u32 slot = owner & (WR_ENDPOINT_SLOTS - 1);
+	__u32 slot = WR_CT_USAGE_UNOWNED;
 
-	return bpf_map_lookup_elem(&ct_usage, &slot);
+	return !owner || endpoint_find(owner, &slot) ? bpf_map_lookup_elem(&ct_usage, &slot) : NULL;
 }
 
 static __always_inline struct wr_ct_totals *ct_totals_get(void)

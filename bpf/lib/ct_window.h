@@ -4,9 +4,10 @@
  * set. Endpoints do not compete for slots.
  *
  * In a full set these are evicted, in this order: an entry that has expired or is no longer the endpoint's; a denied or
- * closed flow; a replied datagram flow, most of which are complete; an unreplied flow or unfinished handshake; an
- * established flow. Among equals, the one that has been idle for longest. The last two kinds move to ct if the
- * endpoint's quota allows it. A denied flow evicts no flow that is live and allowed.
+ * closed flow; a replied datagram flow that is idle, most of which are complete; any other flow that is not established,
+ * first one of the new flow's own client or its network; an established flow. Among equals, the one that has been idle for longest. An unreplied flow, unfinished handshake or
+ * established flow moves to ct if the endpoint's quota allows it; without room there an established flow stays, and the
+ * new one is refused. A denied flow evicts no flow that is live and allowed.
  */
 #ifndef WARREN_LIB_CT_WINDOW_H
 #define WARREN_LIB_CT_WINDOW_H
@@ -172,19 +173,39 @@ static __always_inline bool ct_slot_lock(struct ct_slot *head, struct ct_slot *s
 	return false;
 }
 
-/* Eviction order: the lowest goes first. */
-enum ct_worth { CT_WORTH_NOTHING, CT_WORTH_CLOSED, CT_WORTH_REPLIED, CT_WORTH_UNREPLIED, CT_WORTH_ESTABLISHED };
+/* `expires` of an entry is written only if it changes by more than this, about a second, so that the cache line stays clean. */
+#define REFRESH_TICKS 8
 
-/* `end`: the endpoint at this end of the flow, as in the entry; `owner`: owner of the window, 0: the node. */
-static __always_inline __u32 ct_worth(const struct wr_ct *ct, __u8 l4_proto, __u32 owner, __u32 end, __u32 now)
+/* Eviction order: the lowest goes first. */
+enum ct_worth {
+	CT_WORTH_NOTHING,
+	CT_WORTH_CLOSED,
+	CT_WORTH_COMPLETE,
+	CT_WORTH_OWN, /* as CT_WORTH_NEW, and initiated from the new flow's network */
+	CT_WORTH_NEW,
+	CT_WORTH_ESTABLISHED
+};
+
+/* Replied and not of TCP: may be complete, and never moves to ct before it is established. */
+static __always_inline bool ct_is_exchange(const struct wr_ct *ct, __u8 l4_proto)
+{
+	return l4_proto != IPPROTO_TCP && (ct->flags & WR_CT_REPLIED);
+}
+
+/*
+ * `end`: the endpoint at this end of the flow, as in the entry; `owner`: owner of the window, 0: the node. `idle`: ticks
+ * since the entry's last refresh.
+ */
+static __always_inline __u32 ct_worth(const struct wr_ct *ct, __u8 l4_proto, __u32 owner, __u32 end, __u32 now,
+				      __s32 idle)
 {
 	if (ct_expired(ct, now) || (owner && end != owner))
 		return CT_WORTH_NOTHING;
-	if ((ct->flags & CT_DENIED) || ct_is_closed(l4_proto, ct->flags))
+	if ((ct->flags & WR_CT_DENIED) || wr_ct_is_closed(l4_proto, ct->flags))
 		return CT_WORTH_CLOSED;
 	if (ct_is_established(l4_proto, ct->flags))
 		return CT_WORTH_ESTABLISHED;
-	return l4_proto != IPPROTO_TCP && (ct->flags & WR_CT_REPLIED) ? CT_WORTH_REPLIED : CT_WORTH_UNREPLIED;
+	return ct_is_exchange(ct, l4_proto) && idle > REFRESH_TICKS ? CT_WORTH_COMPLETE : CT_WORTH_NEW;
 }
 
 /* The ends of a flow: their windows may hold its entry. */
@@ -216,28 +237,61 @@ struct ct_query {
 /* Used by one function after the other. The caller sets key, ends and v6. */
 SCRATCH(ct_queries, struct ct_query, ct_query)
 
-#define CT_WORTH_SHIFT 32
+/* A slot's eviction value: its worth above, then for how long it has been in use, then whether it moves to ct. */
+#define CT_WORTH_SHIFT 33
+#define CT_MOVES 1u
+
+/* The initiator's network: a /24, or the upper half of an IPv6 address. */
+static __always_inline __u64 ct_network(const union ct_key *key, const struct wr_ct *ct, const bool v6)
+{
+	__u32 end = ct->flags & WR_CT_SWAPPED;
+
+	asm volatile("" : "+r"(end));
+	if (v6)
+		return (__u64)key->k6.addr[end & 1].v6[0] << 32 | key->k6.addr[end & 1].v6[1];
+	return key->k4.addr[end & 1].v4 & bpf_htonl(0xffffff00);
+}
+
+/*
+ * Whether the entry's flow was initiated from the network of the new flow's initiator. In a half window for flows that
+ * others initiate, one client's flood evicts its own flows and leaves the handshakes of others; one with forged sources
+ * of all networks does not.
+ */
+static __always_inline bool ct_same_network(const void *key, const struct wr_ct *ct, const struct ct_query *n,
+					    const bool v6)
+{
+	return ct_network(key, ct, v6) == ct_network(&n->key, &n->ct, v6);
+}
+_Static_assert(WR_CT_SWAPPED == 1, "ct_network(): the flag is the end");
 
 /* Eviction value of a slot of a locked set for ct_victim(): the lowest is evicted. 0: the slot has ct_query()->key. */
 OUT_OF_LINE __u64 ct_slot_value(__u32 slot, __u32 tag, __u32 now)
 {
 	const struct ct_query *n = ct_query();
 	struct ct_slot s;
+	bool exchange;
 	__u8 l4_proto;
 	__u64 worth;
+	__s32 idle;
 
 	if (!n || !(n->v6 ? ct_slot(&s, slot, true) : ct_slot(&s, slot, false)))
 		return ~0ull;
 	if (!*s.tag)
-		return 1;
+		return 1 << 1;
 	if (*s.tag == tag &&
 	    !(n->v6 ? ct_key_difference(s.key, &n->key, true) : ct_key_difference(s.key, &n->key, false)))
 		return 0;
 	l4_proto = n->v6 ? ((struct wr_ct6_key *)s.key)->l4_proto : ((struct wr_ct4_key *)s.key)->l4_proto;
+	exchange = ct_is_exchange(s.ct, l4_proto);
+	idle = now - (s.ct->expires - wr_ct_life(l4_proto, s.ct->flags));
 	worth = ct_worth(s.ct, l4_proto, n->ends.of_own.first ? n->ends.own : 0,
-			 n->begun ? s.ct->initiator : s.ct->responder, now);
-	/* Among equals the idle time decides: the time of the last packet, as a number that grows with time. */
-	return worth << CT_WORTH_SHIFT | (__u32)(s.ct->expires - ct_life(l4_proto, s.ct->flags) - now + (1u << 31));
+			 n->begun ? s.ct->initiator : s.ct->responder, now, idle);
+	/* Among equals the idle time decides, which grows with time: the value falls. */
+	if (worth == CT_WORTH_NEW &&
+	    (n->v6 ? ct_same_network(s.key, s.ct, n, true) : ct_same_network(s.key, s.ct, n, false)))
+		worth = CT_WORTH_OWN;
+	return worth << CT_WORTH_SHIFT | (__u64)((1u << 31) - (__u32)idle) << 1 |
+	       (worth == CT_WORTH_ESTABLISHED || (worth >= CT_WORTH_OWN && !exchange));
 }
 
 static __always_inline __u64 ct_lesser(__u64 a, __u64 b)
@@ -267,7 +321,7 @@ static __always_inline __u64 ct_victim(__u32 set, __u32 tag, __u32 turn)
 
 /*
  * Writes the entry over the one with its key, or over the victim. 0: done, or the victim has precedence over the new
- * entry; else the set could not be locked.
+ * entry, a denial; else the set could not be locked, or all its flows are established and do not fit into ct.
  */
 static __always_inline int ct_window_put(const struct ct_query *q, const bool v6)
 {
@@ -276,27 +330,33 @@ static __always_inline int ct_window_put(const struct ct_query *q, const bool v6
 	struct ct_slot head, s;
 	__u64 victim;
 	__u32 worth;
+	int ret = 0;
 
 	if (!ct_slot(&head, set, v6) || !ct_lock(head.sequence))
 		return -1;
 	victim = ct_victim(set, tag, *head.sequence >> 1);
 	worth = victim >> (CT_WORTH_SHIFT + 2);
 	if (ct_slot(&s, set + (victim & (WR_CT_WAYS - 1)), v6) &&
-	    !(worth >= CT_WORTH_REPLIED && (q->ct.flags & CT_DENIED))) {
+	    !(worth >= CT_WORTH_COMPLETE && (q->ct.flags & WR_CT_DENIED))) {
 		/* In ct, the gc rechecks whether a service's entry still has a flow: it must do so in its next run. */
 		if (s.ct->flags & WR_CT_SERVICE)
 			s.ct->expires = ct_now();
-		if (worth >= CT_WORTH_UNREPLIED && !ct_table_add(s.key, s.ct, worth == CT_WORTH_ESTABLISHED, v6))
-			ct_count(WR_CT_STAT_EVICTED);
-		*s.tag = tag;
-		if (v6)
-			*(struct wr_ct6_key *)s.key = q->key.k6;
-		else
-			*(struct wr_ct4_key *)s.key = q->key.k4;
-		ct_copy(s.ct, &q->ct);
+		if ((victim >> 2 & CT_MOVES) && !ct_table_add(s.key, s.ct, worth == CT_WORTH_ESTABLISHED, v6)) {
+			ret = worth == CT_WORTH_ESTABLISHED ? -1 : 0;
+			if (!ret)
+				ct_count(WR_CT_STAT_EVICTED);
+		}
+		if (!ret) {
+			*s.tag = tag;
+			if (v6)
+				*(struct wr_ct6_key *)s.key = q->key.k6;
+			else
+				*(struct wr_ct4_key *)s.key = q->key.k4;
+			ct_copy(s.ct, &q->ct);
+		}
 	}
 	ct_unlock(head.sequence);
-	return 0;
+	return ret;
 }
 
 /* Writes ct_query()->ct to the window of ct_query()->ends.own. */

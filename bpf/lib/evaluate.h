@@ -110,27 +110,34 @@ static __always_inline bool ends_read(struct flow *f, __u64 *initiator, __u64 *r
 OUT_OF_LINE int evaluate_flow(const struct addresses *at, struct flow *f)
 {
 	__u64 initiator, responder;
+	__u32 revision[WR_DIRECTIONS];
 
 	if (!at || !f)
 		return 0;
+	revision[WR_EGRESS] = f->ct.at[WR_EGRESS].revision;
+	revision[WR_INGRESS] = f->ct.at[WR_INGRESS].revision;
 	f->evaluated = (end_is_local(f->ct.initiator) ? 1 << WR_EGRESS : 0) |
 		    (end_is_local(f->ct.responder) ? 1 << WR_INGRESS : 0);
 	initiator = responder = f->peer;
 	f->policy_class[WR_EGRESS] = f->policy_class[WR_INGRESS] = 0;
 	ends_read(f, &initiator, &responder);
-	if (f->step == FLOW_DENIED || f->step == FLOW_REVERSED)
+	if (f->step == FLOW_DENIED || f->step == FLOW_REVERSED) {
+		/* Only classes were looked up: if the policy has changed just now, the next packet is evaluated. */
+		f->ct.at[WR_EGRESS].revision = revision[WR_EGRESS];
+		f->ct.at[WR_INGRESS].revision = revision[WR_INGRESS];
 		return 0;
+	}
 	if (policy_cached(at, f, initiator, responder))
 		return 0;
 #pragma clang loop unroll(disable)
 	for (int round = 1; round <= EVALUATE_ROUNDS; round++) {
-		f->ct.flags &= ~CT_DENIED;
+		f->ct.flags &= ~WR_CT_DENIED;
 		read_barrier();
 		if (end_is_local(f->ct.initiator))
 			evaluate_point(at, f, WR_EGRESS, responder);
 		if (end_is_local(f->ct.responder))
 			evaluate_point(at, f, WR_INGRESS, initiator);
-		if (!(f->ct.flags & CT_DENIED)) {
+		if (!(f->ct.flags & WR_CT_DENIED)) {
 			policy_cache_fill(at, f, initiator, responder);
 			break;
 		}
@@ -144,7 +151,7 @@ OUT_OF_LINE int evaluate_flow(const struct addresses *at, struct flow *f)
 /* The reason of the entry's denial; WR_REASON_NONE: it allows the flow. */
 static __always_inline enum wr_reason denial(const struct wr_ct *ct)
 {
-	if (!(ct->flags & CT_DENIED))
+	if (!(ct->flags & WR_CT_DENIED))
 		return WR_REASON_NONE;
 	if (ct->at[WR_EGRESS].rule == WR_RULE_QUARANTINE || ct->at[WR_INGRESS].rule == WR_RULE_QUARANTINE)
 		return WR_REASON_QUARANTINE;

@@ -58,16 +58,26 @@ enum flow_reply {
 	FLOW_CONFIRMED, /* TCP: established, both ends have acknowledged */
 };
 
+/* Whether the responder's segment belongs to another connection between the same ports: packet_is_reversed(). */
+enum flow_reversal {
+	FLOW_IN_ORDER,
+	FLOW_IS_REVERSED,
+	FLOW_IS_HALF_OPEN, /* ... and it only acknowledges: segment_acknowledges() */
+};
+
 /* NAT of a flow through a service, between client and backend. */
 struct nat_context {
 	union addr service;     /* the client's destination */
 	__be16 service_port;
+	__be16 client_port;     /* the client's own; toward the backend the flow may have another one */
 	__u32 client;           /* ifindex of the client's endpoint, whose window has the entries; 0: outside the cluster */
 	union addr backend;     /* while addresses.daddr is the service's */
 	/* service_select() */
 	__u32 list, count;      /* of the service's backends */
+	__u32 table, table_size; /* 0: none */
 	__u32 backend_id;
 	__u32 affinity;         /* seconds; 0: the service has none */
+	__u32 ranges;           /* set of source ranges; 0: all clients */
 	bool hairpin : 1;       /* the backend is the client itself */
 	bool resolved : 1;      /* the packet is for a service, and a backend is selected */
 	bool found : 1;         /* the flow has an entry with a backend */
@@ -75,6 +85,7 @@ struct nat_context {
 	bool chosen : 1;        /* the backend has been selected now: entries must be written */
 	bool remembers : 1;     /* ... for a new flow of a service with affinity */
 	bool local : 1;         /* only this node's backends are in the list */
+	bool moves : 1;         /* any node may receive the flow's packets */
 	/* service_passed() */
 	bool promoted : 1;      /* the reverse-NAT entry is in ct */
 	bool flow_promoted : 1; /* the flow's entry is in ct */
@@ -99,14 +110,16 @@ struct flow {
 	bool refreshes;       /* the first packet for about a second that extends the entry's timeout */
 	bool changes;         /* the packet changes other fields of the entry */
 	__u8 replace;         /* enum flow_replace */
-	bool reversed;        /* see packet_is_reversed() */
+	__u8 reversed;        /* enum flow_reversal */
 	__u8 reply;           /* enum flow_reply */
 	bool peer_stale;      /* the other end was located under another cluster revision */
 	bool to_endpoint;     /* the destination is another endpoint of this node */
 	bool located;         /* peer_ifindex and peer_identity are set by flow_locate() */
 	bool moved;           /* the other end has moved to another node, or was looked up again */
+	bool other_path;      /* the world's packet has come by another path than the flow's, and does not move it */
 	__u8 evaluated;       /* see struct packet */
 	bool via_stack;       /* likewise */
+	bool to_host;         /* of the world, with a process of this host (lib/host_backend.h) */
 	__u64 peer_identity;  /* see struct packet; of the receiver, by flow_locate() */
 	__u32 peer_ifindex;
 	__u32 ifindex;        /* of the endpoint whose policy is evaluated */

@@ -75,7 +75,7 @@ static __always_inline void flow_update(const struct flow *f, const union ct_key
 	const __u32 was = ct_modify(key, f->where, &change, v6);
 
 	/* Both ends' FINs may be processed at once. */
-	if (!ct_is_closed(f->l4_proto, ends) && ct_is_closed(f->l4_proto, ends | (was & CT_FIN_BOTH))) {
+	if (!wr_ct_is_closed(f->l4_proto, ends) && wr_ct_is_closed(f->l4_proto, ends | (was & WR_CT_FIN_BOTH))) {
 		change.set = change.clear = 0;
 		change.expires = ct_now() + WR_CT_LIFE_TCP_CLOSING;
 		ct_modify(key, f->where, &change, v6);
@@ -93,11 +93,13 @@ static __always_inline void flow_write(const struct flow *f, struct ct_query *q,
 
 	if (f->step == FLOW_STALE)
 		ct_count(WR_CT_STAT_REEVALUATED);
-	if (f->where == CT_IN_TABLE && ct_is_closed(f->l4_proto, ct->flags)) {
-		/* A closed flow no longer counts against its owner's quota. */
+	if (f->where == CT_IN_TABLE && wr_ct_is_closed(f->l4_proto, ct->flags)) {
+		/* A closed flow no longer counts against its owner's quota, unless its window has no room for it. */
 		q->begun = f->forward == hook_is_egress(f->hook);
-		ct_write();
-		ct_table_remove(key, ct_owner(ct), v6);
+		if (ct_write())
+			ct_rewrite(key, ct, f->where, v6);
+		else
+			ct_table_remove(key, ct_owner(ct), v6);
 	} else if (f->where != CT_IN_TABLE && flow_lasts(f) && ct_promote(key, ct, f->where, v6)) {
 		return;
 	} else if (!f->moved && (f->step == FLOW_REFRESH || f->step == FLOW_PROGRESS) &&
@@ -129,18 +131,20 @@ OUT_OF_LINE int flow_commit(struct flow *f)
 	q->v6 = f->v6;
 	ct_copy(&q->ct, &f->ct);
 	had = f->ct.flags;
-	if (!(q->ct.flags & CT_DENIED))
+	if (!(q->ct.flags & WR_CT_DENIED))
 		q->ct.flags |= flow_reply_flags(f);
 	if (flow_lasts(f))
 		q->ct.flags |= WR_CT_ESTABLISHED;
-	q->ct.expires = ct_now() + ct_life(f->l4_proto, q->ct.flags);
+	q->ct.expires = ct_now() + wr_ct_life(f->l4_proto, q->ct.flags);
 	f->ct.flags = q->ct.flags;
 	reason = denial(&q->ct);
 	if (f->step == FLOW_NEW)
 		return flow_create(f, q, reason);
 	if (f->reversed && f->step != FLOW_DENIED && is_isolated(f)) {
 		f->evaluated = 0;
-		return WR_REASON_NO_CONNECTION;
+		f->ct.flags = had;
+		f->step = FLOW_REVERSED; /* no verdict is cached */
+		return f->reversed == FLOW_IS_HALF_OPEN ? reason : WR_REASON_NO_CONNECTION;
 	}
 	if (f->step == FLOW_REVERSED)
 		f->evaluated = 0;

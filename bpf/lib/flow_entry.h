@@ -8,9 +8,6 @@
 #include "lib/endpoint.h"
 #include "lib/flow.h"
 
-/* `expires` is written only if it changes by more than this, about a second, so that the cache line stays clean. */
-#define REFRESH_TICKS 8
-
 /* A packet's conntrack entry. */
 struct flow_entry {
 	struct wr_ct *ct;
@@ -130,7 +127,7 @@ static __always_inline bool peer_is_current(const struct packet *p, const struct
 	if ((hook == HOOK_TO_POD && !entry->forward) || !p->ifindex)
 		return true;
 	/* The identity of another node's pod may have been unknown here: once it is known, the revision is new. */
-	if ((entry->flags & CT_DENIED) && revision != p->cluster_revision)
+	if ((entry->flags & WR_CT_DENIED) && revision != p->cluster_revision)
 		return false;
 	return (p->flags & RELATED) || identity == p->peer_identity;
 }
@@ -189,7 +186,7 @@ static __always_inline bool flow_is_new(const struct packet *p, const struct flo
 	if (!(p->flags & BEGINS))
 		return false;
 	return !entry->forward || (p->l4_proto == IPPROTO_TCP &&
-				   ((entry->flags & CT_DENIED) || ct_is_closed(p->l4_proto, entry->flags)));
+				   ((entry->flags & WR_CT_DENIED) || wr_ct_is_closed(p->l4_proto, entry->flags)));
 }
 
 /* Sets *p and *entry to what the functions above read of f's packet and entry. */
@@ -197,7 +194,7 @@ static __always_inline void flow_view(struct flow *f, struct packet *p, struct f
 {
 	p->ifindex = f->ifindex;
 	p->l4_proto = f->l4_proto;
-	p->peer_ifindex = f->peer_ifindex;
+	p->peer_ifindex = f->other_path ? other_end(&f->ct, f->forward == hook_is_egress(f->hook)) : f->peer_ifindex;
 	p->peer_identity = f->peer_identity;
 	p->cluster_revision = f->cluster_revision;
 	p->flags = f->flags;

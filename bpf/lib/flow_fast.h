@@ -12,26 +12,42 @@
 
 /* --- established flows -------------------------------------------------------------------------------------------- */
 
-OUT_OF_LINE int tcp_ack_number(struct __sk_buff *skb, __u32 flags)
+OUT_OF_LINE int segment_numbers(struct __sk_buff *skb, __u32 flags, struct numbers *n)
 {
-	__be32 ack = 0;
-
-	bpf_skb_load_bytes(skb, (flags >> L4_OFF_SHIFT) + __builtin_offsetof(struct tcphdr, ack_seq), &ack,
-			   sizeof(ack));
-	return bpf_ntohl(ack);
+	return n && numbers_read(skb, flags, n);
 }
 
-/* Stores the last acknowledgement number, with which a RST of the other end is compared. */
-static __always_inline void ack_record(const struct packet *p, const struct flow_entry *entry)
+/* Whether the packet is an endpoint's or a node's, to an end whose packets have no source that is checked. */
+static __always_inline bool flow_is_guarded(const struct packet *p, const struct flow_entry *entry,
+					    const enum hook hook)
 {
-	__u32 *ack, number;
+	const __u32 peer_end = other_end(entry->ct, flow_is_own(entry, hook));
 
-	if (p->l4_proto != IPPROTO_TCP || !(p->flags & TCP_ACK) || entry->other)
-		return;
-	ack = ack_of(entry->ct, !entry->forward);
-	number = tcp_ack_number(p->skb, p->flags);
-	if (*ack != number)
-		*ack = number;
+	if (entry->other)
+		return false;
+	if (hook == HOOK_FROM_NODE)
+		return !p->ifindex;
+	return hook == HOOK_FROM_POD &&
+	       (!peer_end || (!entry->forward && entry->ct->at[WR_INGRESS].peer == WR_ID_WORLD));
+}
+
+/*
+ * Stores what the world's packets are compared with: the numbers of segments to it (lib/tcp_segment.h), and when it has
+ * last sent a packet of another protocol (flow_follow_world()).
+ */
+static __always_inline void flow_record(const struct packet *p, const struct flow_entry *entry, bool guarded,
+					const enum hook hook)
+{
+	struct numbers n = { 0 };
+	const __u32 now = ct_now();
+
+	if (p->l4_proto == IPPROTO_TCP) {
+		if (guarded && (p->flags & TCP_ACK) && segment_numbers(p->skb, p->flags, &n))
+			numbers_record(entry->ct, entry->forward, &n);
+	} else if (!hook_is_egress(hook) && entry->forward && p->peer_identity == WR_ID_WORLD &&
+		   now - entry->ct->ack[0] > REFRESH_TICKS) {
+		entry->ct->ack[0] = now;
+	}
 }
 
 /*
@@ -48,12 +64,12 @@ static __always_inline bool flow_fast_path(const struct packet *p, struct ct_que
 		return false;
 	if (!flow_find(entry, &q->key, v6))
 		return false;
-	if ((entry->flags & (CT_DENIED | WR_CT_RESET | WR_CT_SERVICE | WR_CT_TRANSLATED)) ||
+	if ((entry->flags & (WR_CT_DENIED | WR_CT_RESET | WR_CT_SERVICE | WR_CT_TRANSLATED)) ||
 	    !ct_is_established(p->l4_proto, entry->flags))
 		return false;
 	if (flow_is_new(p, entry) || !flow_matches(p, entry, hook, v6) || !flow_is_current(p, entry, hook))
 		return false;
-	expires = ct_now() + ct_life(p->l4_proto, entry->flags);
+	expires = ct_now() + wr_ct_life(p->l4_proto, entry->flags);
 	if (expires - entry->ct->expires + REFRESH_TICKS > 2 * REFRESH_TICKS)
 		entry->ct->expires = expires;
 	return true;
@@ -64,6 +80,7 @@ static __always_inline bool flow_continues(struct packet *p, struct flow_entry *
 					   const struct verdict_basis *basis, const enum hook hook, const bool v6)
 {
 	struct ct_query *q = ct_query();
+	bool guarded;
 
 	if (!q || !flow_fast_path(p, q, entry, hook, v6))
 		return false;
@@ -73,17 +90,19 @@ static __always_inline bool flow_continues(struct packet *p, struct flow_entry *
 		p->peer_ifindex = other_end(entry->ct, entry->forward);
 		p->peer_identity = p->peer ? p->peer->identity : WR_ID_UNKNOWN;
 	}
-	if ((hook == HOOK_FROM_POD || hook == HOOK_FROM_NODE) && !p->via_stack && p->peer_ifindex)
+	guarded = flow_is_guarded(p, entry, hook);
+	if ((hook == HOOK_FROM_POD || hook == HOOK_FROM_NODE) && !p->via_stack && p->peer_ifindex &&
+	    !(guarded && p->l4_proto == IPPROTO_TCP))
 		verdict_fill_direct(p, place, basis, p->peer_ifindex, ct_now(),
 				    hook == HOOK_FROM_POD ? VERDICT_SENT : VERDICT_RECEIVED, v6);
-	ack_record(p, entry);
+	flow_record(p, entry, guarded, hook);
 	return true;
 }
 
 /* --- young flows -------------------------------------------------------------------------------------------------- */
 
 /* Entries that need flow_decide(). */
-#define FLOW_SPECIAL (CT_DENIED | WR_CT_RESET | WR_CT_SERVICE | WR_CT_TRANSLATED | WR_CT_VIA_STACK)
+#define FLOW_SPECIAL (WR_CT_DENIED | WR_CT_RESET | WR_CT_SERVICE | WR_CT_TRANSLATED | WR_CT_VIA_STACK)
 
 /*
  * Whether flow_classify() would accept the entry for this packet and change only its state. Excluded are flows of the
@@ -105,7 +124,7 @@ static __always_inline bool flow_advances(struct packet *p, struct flow *f, stru
 	p->policy_tag.both = p->ep ? policy_tag_read(p->ep) : 0;
 	return p->ep && !packet_is_reversed(p, entry) && flow_matches(p, entry, f->hook, f->v6) &&
 	       flow_is_current(p, entry, f->hook) &&
-	       !flow_refreshes(f, tcp_progress(p, entry));
+	       !flow_refreshes(f, tcp_progress(f, p, entry));
 }
 
 /*
@@ -126,7 +145,7 @@ OUT_OF_LINE int flow_advance(struct __sk_buff *skb, struct addresses *at, struct
 	f->ct.flags |= flow_reply_flags(f);
 	if (f->step == FLOW_PASS || (f->step == FLOW_REFRESH && !f->changes))
 		return true;
-	f->ct.expires = ct_now() + ct_life(f->l4_proto, f->ct.flags);
+	f->ct.expires = ct_now() + wr_ct_life(f->l4_proto, f->ct.flags);
 	IN_FAMILY(f->v6, flow_update, f, &q->key, &f->ct);
 	return true;
 }

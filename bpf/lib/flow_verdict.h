@@ -25,7 +25,10 @@ static __always_inline void flow_cache(const struct packet *p, const struct flow
 
 	if ((hook != HOOK_FROM_POD && hook != HOOK_FROM_NODE) || f->step == FLOW_NEW || f->step == FLOW_REVERSED)
 		return;
-	if ((flags & (CT_DENIED | CT_ENDED | WR_CT_TRANSLATED | WR_CT_VIA_STACK)) || (f->flags & (TCP_FIN | TCP_RST)) ||
+	/* The numbers of each segment to the world are stored (flow_record()); its packets by another path may move the flow. */
+	if (f->other_path || (hook == HOOK_FROM_POD && p->l4_proto == IPPROTO_TCP && f->peer == WR_ID_WORLD))
+		return;
+	if ((flags & (WR_CT_DENIED | CT_ENDED | WR_CT_TRANSLATED | WR_CT_VIA_STACK)) || (f->flags & (TCP_FIN | TCP_RST)) ||
 	    (p->l4_proto == IPPROTO_TCP && !tcp_is_settled(f)) || !p->peer_ifindex)
 		return;
 	verdict_fill_direct(p, place, basis, p->peer_ifindex, ct_now(),

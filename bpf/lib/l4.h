@@ -14,6 +14,7 @@
 #include "lib/ip.h"
 
 #define SCTP_HEADER_SIZE 12 /* RFC 9260 section 3.1; UAPI has no struct for it */
+#define SCTP_CHUNKS_MAX 8   /* in a first fragment of which the packet's length is needed */
 #define ICMP_HEADER_SIZE 8  /* of both families */
 
 /* <linux/icmp.h> needs a C library for the target. */

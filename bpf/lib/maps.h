@@ -68,20 +68,38 @@ WARREN_SOCKET_MAPS(X)
 
 /*
  * Scratch memory of a program, for which its stack has no room; `get` returns it. Per-CPU: tc, XDP and timer programs
- * run with softirqs disabled, so none of them interrupts another one.
+ * run with softirqs disabled, so none of them interrupts another one. One map has all of it, since the kernel accepts
+ * 64 maps in a program.
  */
+enum scratch_use {
+	SCRATCH_flow_memory,
+	SCRATCH_fragment_memory,
+	SCRATCH_client_routes,
+	SCRATCH_verdict_memory,
+	SCRATCH_affinity_memory,
+	SCRATCH_client_keys,
+	SCRATCH_ct_queries,
+	SCRATCHES,
+};
+
+struct scratch_element {
+	__u64 words[64];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SCRATCHES);
+	__type(key, __u32);
+	__type(value, struct scratch_element);
+} scratch_memory SEC(".maps") __weak;
+
 #define SCRATCH(name_, value_type, get)                                                                                \
-	struct {                                                                                                       \
-		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                                               \
-		__uint(max_entries, 1);                                                                                \
-		__type(key, __u32);                                                                                    \
-		__type(value, value_type);                                                                             \
-	} name_ SEC(".maps") __weak;                                                                                   \
+	_Static_assert(sizeof(value_type) <= sizeof(struct scratch_element), #name_);                                  \
 	static __always_inline value_type *get(void)                                                                   \
 	{                                                                                                              \
-		const __u32 zero = 0;                                                                                  \
-                                                                                                                       \
-		return bpf_map_lookup_elem(&name_, &zero);                                                             \
+		const __u32 index = SCRATCH_##name_;                                                                   \
+                                                                                                               \
+		return bpf_map_lookup_elem(&scratch_memory, &index);                                                   \
 	}
 
 /* A cache; not in the registry. Elements of mmapable arrays are page-aligned: an element of 64 bytes is a cache line. */

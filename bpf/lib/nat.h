@@ -8,7 +8,9 @@
 #define WARREN_LIB_NAT_H
 
 #include "lib/checksum.h"
+#include "lib/crc32c.h"
 #include "lib/l4.h"
+#include "lib/offload.h"
 
 /* The rewrite, for functions out of line. The addresses are separate arguments. */
 struct nat {
@@ -17,6 +19,7 @@ struct nat {
 	__u8 l4_proto;
 	bool v6;
 	bool source;   /* rewrite the source, else the destination */
+	bool first;    /* a first fragment */
 	bool later;    /* a fragment without transport header */
 	bool related;  /* an ICMP error; the address is that of its flow */
 };
@@ -56,8 +59,8 @@ static __always_inline __u32 nat_address_at(__u32 ip, bool source, const bool v6
 #define IP4_CHECK_OFFSET 10
 
 /*
- * Updates the transport header's checksum. SCTP's does not cover addresses, and SCTP ports are not translated. A UDP
- * checksum of 0 means none, and stays.
+ * Updates the transport header's checksum. SCTP's does not cover addresses; its ports: nat_sctp(). A UDP checksum of 0
+ * means none, and stays.
  */
 static __always_inline bool nat_transport_sum(struct __sk_buff *skb, const union addr *from, const union addr *to,
 					      const struct nat *n, const bool v6)
@@ -93,6 +96,84 @@ static __always_inline bool nat_address4(struct __sk_buff *skb, const union addr
 	return true;
 }
 
+/* Length of the packet from its transport header on; the frame may be padded. */
+static __always_inline __u16 nat_transport_length(struct __sk_buff *skb, const struct nat *n)
+{
+	__be16 len = 0;
+
+	bpf_skb_load_bytes(skb, ETH_HLEN + (n->v6 ? __builtin_offsetof(struct ipv6hdr, payload_len) :
+						    __builtin_offsetof(struct iphdr, tot_len)), &len, sizeof(len));
+	return bpf_ntohs(len) + ETH_HLEN + (n->v6 ? sizeof(struct ipv6hdr) : 0) - n->l4_off;
+}
+
+/*
+ * Length of the whole SCTP packet; 0: unknown. Its first fragment shows it if the chunk that is cut is the last one. So
+ * it is in the fragments of stacks: only a chunk that became too large for the path makes them fragment a packet. If it
+ * is not, the checksum will be wrong.
+ */
+static __always_inline __u32 nat_sctp_length(struct __sk_buff *skb, const struct nat *n)
+{
+	const __u32 len = nat_transport_length(skb, n);
+	__u32 end = SCTP_HEADER_SIZE;
+	struct {
+		__u8 type, flags;
+		__be16 len; /* without padding */
+	} chunk;
+
+	if (!n->first)
+		return len;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < SCTP_CHUNKS_MAX && end <= len; i++) {
+		if (end + sizeof(chunk) > len || bpf_skb_load_bytes(skb, n->l4_off + end, &chunk, sizeof(chunk)) ||
+		    bpf_ntohs(chunk.len) < sizeof(chunk))
+			return 0;
+		end += (bpf_ntohs(chunk.len) + 3) & ~3;
+	}
+	return end > len && end <= 0xffff ? end : 0;
+}
+
+/* Whether the checksum is still to be completed, over the whole packet: until then its field must stay 0. */
+static __always_inline bool nat_sctp_sum_is_partial(struct __sk_buff *skb, const struct nat *n)
+{
+	struct partial_checksum c;
+
+	return partial_checksum_read(skb, &c, false) && c.start == (__s32)n->l4_off && c.offset == SCTP_CHECK_OFFSET;
+}
+
+/*
+ * SCTP's port and the checksum, which covers the whole packet. Unlike others it does not compensate the change in the
+ * device's sum.
+ */
+OUT_OF_LINE int nat_sctp(struct __sk_buff *skb, const struct nat *n)
+{
+	struct {
+		__u32 ports; /* source, destination */
+		__u32 tag;
+		__u32 checksum;
+	} header;
+	__u32 change, len;
+
+	_Static_assert(sizeof(header) == SCTP_HEADER_SIZE, "struct without padding");
+	if (!n || bpf_skb_load_bytes(skb, n->l4_off, &header, sizeof(header)))
+		return false;
+	len = nat_sctp_length(skb, n);
+	if (!len)
+		return false;
+	change = (__u32)(n->from ^ n->to) << (n->source ? 0 : 16);
+	header.ports ^= change;
+	if (!nat_sctp_sum_is_partial(skb, n))
+		header.checksum ^= crc32c_difference(change, len);
+	return !bpf_skb_store_bytes(skb, n->l4_off, &header, sizeof(header), BPF_F_RECOMPUTE_CSUM);
+}
+
+/* Whether the packet's port can be rewritten, before anything is written. */
+static __always_inline enum wr_reason nat_check(struct __sk_buff *skb, const struct nat *n)
+{
+	if (!n || n->l4_proto != IPPROTO_SCTP || !n->first || n->from == n->to)
+		return WR_REASON_NONE;
+	return nat_sctp_length(skb, n) ? WR_REASON_NONE : WR_REASON_SERVICE_SCTP;
+}
+
 static __always_inline bool nat_port(struct __sk_buff *skb, const struct nat *n)
 {
 	const struct packet p = { .skb = skb };
@@ -100,6 +181,8 @@ static __always_inline bool nat_port(struct __sk_buff *skb, const struct nat *n)
 
 	if (n->later || n->from == n->to)
 		return true;
+	if (n->l4_proto == IPPROTO_SCTP)
+		return nat_sctp(skb, n);
 	ports = packet_at(&p, n->l4_off & PACKET_OFF_MAX, 2 * sizeof(*ports));
 	if (!ports)
 		return false;

@@ -17,6 +17,7 @@
 
 #include "lib/cluster.h"
 #include "lib/ct_clock.h"
+#include "lib/fib.h"
 #include "lib/node.h"
 #include "lib/packet.h"
 

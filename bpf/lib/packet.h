@@ -125,6 +125,8 @@ struct packet {
 	/* Set by flow_pass(). */
 	bool via_stack;                 /* through the stack, which must reverse its NAT */
 	bool to_client;                 /* a service's packet to a client outside the cluster */
+	bool to_host;                   /* HOOK_FROM_NODE: to this node itself */
+	bool tunnelled;                 /* goes to another node through the tunnel, even to a direct one */
 	__u8 evaluated; /* bit per enum wr_direction: the verdict there is valid, and new unless it is a denial */
 };
 

@@ -82,7 +82,7 @@ OUT_OF_LINE int policy_cached(const struct addresses *at, struct flow *f, __u64 
 	ingress = s->rule[WR_INGRESS];
 	if (differs | (sequence_read(&slot->sequence, differs | egress | ingress) ^ sequence))
 		return false;
-	f->ct.flags &= ~CT_DENIED;
+	f->ct.flags &= ~WR_CT_DENIED;
 	f->ct.at[WR_EGRESS].rule = egress;
 	f->ct.at[WR_INGRESS].rule = ingress;
 	if (end_is_local(f->ct.initiator))

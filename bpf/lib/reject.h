@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Rejects a pod's packet to a service without backends: turns it into a TCP reset (RFC 9293 section 3.10.7.1), or else
+ * Rejects a packet to a service without backends, or without the port: turns it into a TCP reset (RFC 9293 section 3.10.7.1), or else
  * ICMP port unreachable. One reply for each packet, and no larger than it.
  */
 #ifndef WARREN_LIB_REJECT_H
@@ -120,14 +120,14 @@ static __always_inline bool reject_write(const struct packet *p, const bool v6)
 
 /*
  * Returns the tc action for a packet that is rejected with `reason`: into the pod that sent it, to the stack, or, with
- * `outside`, to the client outside the cluster.
+ * `outside`, to the client outside the cluster. `tunnelled`: it did not fit into the tunnel, even to a direct node.
  */
-OUT_OF_LINE int reject(struct __sk_buff *skb, __u32 slot, __u32 reason, __u32 outside)
+OUT_OF_LINE int reject(struct __sk_buff *skb, __u32 slot, __u32 reason, __u32 outside, __u32 tunnelled)
 {
 	const struct packet p = { .skb = skb };
 	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 
-	if (reason == WR_REASON_TOO_BIG ? !too_big_write(skb, slot, outside) : !IN_FAMILY(v6, reject_write, &p))
+	if (reason == WR_REASON_TOO_BIG ? !too_big_write(skb, slot, tunnelled) : !IN_FAMILY(v6, reject_write, &p))
 		return TC_ACT_SHOT;
 	if (outside)
 		return client_look_up(skb, v6) == WR_REASON_TO_CLIENT ? client_redirect() : TC_ACT_SHOT;

@@ -49,12 +49,6 @@ static __always_inline void path_fib_fill(struct bpf_fib_lookup *fib, const stru
 	}
 }
 
-static __always_inline bool fib_has_route(long found)
-{
-	return found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH ||
-	       found == BPF_FIB_LKUP_RET_FRAG_NEEDED;
-}
-
 /* A lookup writes the nexthop to `fib`: the sender itself if it is on the link. */
 static __always_inline bool path_has_route(void *ctx, const struct wr_cluster *c, const union addr *sender,
 					   __u32 ifindex, const bool v6)

@@ -35,10 +35,24 @@ static __always_inline __u32 service_key(union ct_key *key, __u8 kind, const str
 	return swapped;
 }
 
+/* The other port of a flow's client that an entry has, or `port`: the client has one port on both sides. */
+static __always_inline __be16 service_client_port(const struct wr_ct_service *entry, __be16 port)
+{
+	return entry->client_port ? entry->client_port : port;
+}
+
+/* Whether the flow has another source port toward the backend than its client's. `f`: as the client sends. */
+static __always_inline bool service_is_remapped(const struct flow *f)
+{
+	return f->nat.client_port != f->sport;
+}
+
 static __always_inline __u32 service_entry_key(union ct_key *key, enum service_entry which, const struct addresses *at,
 					       const struct flow *f)
 {
-	const __be16 sport = which == ENTRY_HAIRPIN ? f->dport : f->sport;
+	const __be16 sport = which == ENTRY_HAIRPIN ? f->dport :
+			     which == ENTRY_SERVICE ? f->nat.client_port :
+						      f->sport;
 	const __be16 dport = which == ENTRY_REVERSE_NAT ? f->dport :
 			     which == ENTRY_HAIRPIN     ? f->sport :
 							  f->nat.service_port;
@@ -77,8 +91,18 @@ static __always_inline void service_swap(struct addresses *at, struct flow *f)
 
 /* --- lookup ------------------------------------------------------------------------------------------------------- */
 
-/* Whether the client's flow with the backend is live. */
-OUT_OF_LINE int service_flow_lives(const struct addresses *at, const struct flow *f)
+/* Whether the reverse-NAT entry is of the client's flow through this service. `f`: as the client sends. */
+static __always_inline bool service_reverse_is_own(const struct wr_ct_service *reverse, const struct flow *f)
+{
+	return reverse->port == f->nat.service_port && service_client_port(reverse, f->sport) == f->nat.client_port &&
+	       service_addr_equal(&reverse->addr, &f->nat.service, f->v6);
+}
+
+/* A flow through any service; through this one; through this one, and not a closed connection. */
+enum service_flow { FLOW_OF_ANY, FLOW_OF_THIS, FLOW_OF_THIS_OPEN };
+
+/* Whether the client has a live flow with the backend. `which`: enum service_flow. */
+OUT_OF_LINE int service_flow_lives(const struct addresses *at, const struct flow *f, __u32 which)
 {
 	struct ct_query *q = ct_query();
 
@@ -86,7 +110,13 @@ OUT_OF_LINE int service_flow_lives(const struct addresses *at, const struct flow
 		return false;
 	service_flow_query(q, at, f);
 	service_key(&q->key, WR_CT_FLOW, at, f->sport, f->dport, f);
-	return ct_lookup() && (q->ct.flags & WR_CT_TRANSLATED) && !ct_expired(&q->ct, ct_now());
+	if (!ct_lookup() || !(q->ct.flags & WR_CT_TRANSLATED) || ct_expired(&q->ct, ct_now()))
+		return false;
+	if (which == FLOW_OF_THIS_OPEN && wr_ct_is_closed(f->l4_proto, q->ct.flags))
+		return false;
+	service_query(q, f);
+	ct_key_set_kind(&q->key, WR_CT_REVERSE_NAT, f->v6);
+	return which == FLOW_OF_ANY || (ct_lookup() && service_reverse_is_own((const void *)&q->ct, f));
 }
 
 /*
@@ -107,6 +137,7 @@ OUT_OF_LINE int service_reverse(const struct addresses *at, struct flow *f)
 	reverse = (const void *)&q->ct;
 	f->nat.service.a6 = reverse->addr;
 	f->nat.service_port = reverse->port;
+	f->nat.client_port = service_client_port(reverse, f->forward ? f->sport : f->dport);
 	f->nat.promoted = q->where == CT_IN_TABLE;
 	f->nat.flow_promoted = f->nat.promoted;
 	if (f->nat.promoted)
@@ -135,15 +166,17 @@ OUT_OF_LINE int service_entry_write(const struct addresses *at, const struct flo
 	if (which == ENTRY_REVERSE_NAT) {
 		entry->addr = f->nat.service.a6;
 		entry->port = f->nat.service_port;
+		entry->client_port = service_is_remapped(f) ? f->nat.client_port : 0;
 	} else if (which == ENTRY_HAIRPIN) {
 		entry->addr = at->saddr.a6;
 		entry->port = f->sport;
 	} else {
 		entry->addr = f->nat.backend.a6;
 		entry->port = f->dport;
+		entry->client_port = service_is_remapped(f) ? f->sport : 0;
 		entry->list = f->nat.list;
 		entry->backend = f->nat.backend_id;
-		entry->flags |= f->nat.hairpin ? WR_CT_HAIRPIN : 0;
+		entry->flags |= (f->nat.hairpin ? WR_CT_HAIRPIN : 0) | (f->nat.moves ? WR_CT_MOVES : 0);
 	}
 	entry->flags |= service_entry_key(&q->key, which, at, f) * WR_CT_SWAPPED;
 	return ct_write() ? WR_REASON_CT_FULL : WR_REASON_NONE;
@@ -262,13 +295,13 @@ OUT_OF_LINE int service_demote(const struct addresses *at, const struct flow *f,
 		return 0;
 	entry = (const void *)&q->ct;
 	if (which == ENTRY_SERVICE &&
-	    (entry->port != f->dport || !service_addr_equal(&entry->addr, &f->nat.backend, f->v6)))
+	    (entry->port != f->dport || service_client_port(entry, f->nat.client_port) != f->sport ||
+	     !service_addr_equal(&entry->addr, &f->nat.backend, f->v6)))
 		return 0;
-	q->ct.flags |= CT_FIN_BOTH;
+	q->ct.flags |= WR_CT_FIN_BOTH;
 	q->ct.expires = ct_now() + WR_CT_LIFE_TCP_NEW;
-	if (q->where == CT_IN_TABLE) {
-		q->begun = true;
-		ct_write();
+	q->begun = true;
+	if (q->where == CT_IN_TABLE && !ct_write()) {
 		IN_FAMILY(f->v6, ct_table_remove, &q->key, f->nat.client);
 	} else {
 		IN_FAMILY(f->v6, ct_rewrite, &q->key, &q->ct, q->where);

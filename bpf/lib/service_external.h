@@ -15,9 +15,9 @@
 #include "lib/service_request.h"
 
 /*
- * Sets hook and ends of the flow with the selected backend. False: the programs cannot reach it, and the stack gets the
- * packet as it came: a backend in a host's network, or on another node for a client that is a node itself (its replies
- * would not come back here).
+ * Sets hook and ends of the flow with the selected backend: a pod, or a process in the network of a node
+ * (lib/host_backend.h). False: the programs cannot reach it, and the stack gets the packet as it came: an address that is
+ * neither, or a backend on another node for a client that is a node itself (its replies would not come back here).
  */
 static __always_inline bool external_locate(const struct addresses *at, struct flow *f, const bool v6)
 {
@@ -30,21 +30,49 @@ static __always_inline bool external_locate(const struct addresses *at, struct f
 		f->hook = HOOK_FROM_NODE;
 		return ep;
 	}
+	f->hook = HOOK_FROM_HOST;
+	if (is_outer_address(&at->daddr, v6)) {
+		f->peer_ifindex = WR_OWN_HOST;
+		f->peer_identity = WR_ID_HOST;
+		f->to_host = true;
+		return true;
+	}
 	slot = node_by_cidr(&at->daddr, v6);
+	if (!slot)
+		slot = node_by_address(&at->daddr, v6);
 	node = node_get(slot);
 	if (!slot || !node || node_has_gateway(node, &at->daddr, v6) || node_by_address(&at->saddr, v6))
 		return false;
-	f->hook = HOOK_FROM_HOST;
 	f->peer_ifindex = WR_REMOTE | slot;
 	f->peer_identity = WR_ID_UNKNOWN;
 	return true;
 }
 
-/* A live flow between the same ends that does not go through a service: their replies would look the same. */
+/*
+ * A live flow between the same ends that does not go through a service: their replies would look the same. Unless it is
+ * this one, or closed.
+ */
 static __always_inline bool external_clashes(const struct flow *f)
 {
 	return f->found && !(f->ct.flags & WR_CT_TRANSLATED) && !ct_expired(&f->ct, ct_now()) &&
-	       !ct_is_denied_from_start(f->ct.flags);
+	       !ct_is_denied_from_start(f->ct.flags) && !ports_are_free(f, f->ct.flags) &&
+	       !service_flow_came_by_node(f, &f->ct, f->swapped);
+}
+
+/*
+ * Whether a packet without an entry may begin a flow here. A connection's later packets may if another node has had the
+ * connection so far; else the stack may have it.
+ */
+static __always_inline bool external_begins(const struct addresses *at, const struct flow *f)
+{
+	const struct wr_service *service;
+
+	if ((f->flags & FOLLOWS) || (f->l4_proto == IPPROTO_SCTP && !(f->flags & ASSOCIATES)))
+		return false;
+	if (!(f->flags & MIDDLE))
+		return true;
+	service = f->flags & TCP_RST ? NULL : service_find(&at->daddr, f->dport, f->l4_proto, true, f->v6);
+	return service && (service->flags & WR_SERVICE_MOVES);
 }
 
 /*
@@ -61,9 +89,18 @@ OUT_OF_LINE int external_decide(struct __sk_buff *skb, struct addresses *at, str
 		return WR_REASON_NO_CONFIG;
 	flow_lookup(at, f);
 	f->nat.resolved = false;
-	if (!f->found && ((f->flags & (MIDDLE | FOLLOWS)) || (f->l4_proto == IPPROTO_SCTP && !(f->flags & ASSOCIATES))))
+	if (!f->found && !external_begins(at, f))
 		return WR_REASON_NONE;
 	reason = service_select(skb, at, f, 0);
+	/*
+	 * The client's connection with the backend may be one that it has made to the process itself. Looked up twice, as
+	 * the entry of the service's own connection may be missed while it is being replaced.
+	 */
+	if (f->nat.resolved && service_host_is_connected(skb, at, f) && !service_flow_lives(at, f, FLOW_OF_THIS) &&
+	    !service_flow_lives(at, f, FLOW_OF_THIS))
+		reason = WR_REASON_SERVICE_CLASH;
+	if (reason == WR_REASON_SERVICE_CLASH)
+		reason = service_remap(skb, at, f);
 	if (!f->nat.resolved)
 		return reason == WR_REASON_NO_BACKEND && f->nat.local ? WR_REASON_NO_LOCAL_BACKEND : reason;
 	reaches = IN_FAMILY(f->v6, external_locate, at, f);

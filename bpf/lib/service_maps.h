@@ -62,6 +62,36 @@ static __always_inline const struct wr_service *service_find_here(const union ad
 	return service && (service->flags & WR_SERVICE_ANY_NODE) ? service : NULL;
 }
 
+/*
+ * For a destination that service_find() has not found: NO_SERVICE_PORT, if it is the ClusterIP of a Service without this
+ * port; NO_SERVICE, if it is in a ServiceCIDR and no Service's; NONE: neither, or another proxy serves it.
+ */
+static __always_inline enum wr_reason service_missing(const union addr *addr, const bool v6)
+{
+	const struct wr_cluster_ip *ip = lookup_addr(cluster_ips, addr, v6);
+
+	if (!ip && lookup_prefix(service_cidrs, addr, v6)) {
+		ip = lookup_addr(cluster_ips, addr, v6); /* again: it may have been being replaced */
+		if (!ip)
+			return WR_REASON_NO_SERVICE;
+	}
+	return ip && (ip->flags & WR_CLUSTER_IP_COMPLETE) ? WR_REASON_NO_SERVICE_PORT : WR_REASON_NONE;
+}
+
+/* Whether the client is in the set of source ranges. */
+static __always_inline bool range_set_has(__u32 set, const union addr *client, bool v6)
+{
+	if (v6) {
+		struct wr_range6_key key = { .prefixlen = WR_RANGE_SET_BITS + 128, .set = set, .addr = client->a6 };
+
+		return bpf_map_lookup_elem(&source_ranges6, &key);
+	} else {
+		struct wr_range4_key key = { .prefixlen = WR_RANGE_SET_BITS + 32, .set = set, .addr = client->a4 };
+
+		return bpf_map_lookup_elem(&source_ranges4, &key);
+	}
+}
+
 /* Copies the address of the backend with this id; false if it does not exist (any more). */
 static __always_inline bool backend_get(__u32 id, bool v6, union addr *addr, __be16 *port)
 {
@@ -87,8 +117,11 @@ static __always_inline bool backend_get(__u32 id, bool v6, union addr *addr, __b
 static __always_inline __u32 list_backend(__u32 list, __u32 index)
 {
 	struct wr_list_key key = { .list = list, .index = index };
-	const __u32 *id = bpf_map_lookup_elem(&service_lists, &key);
+	const __u32 *id;
 
+	if (list & WR_LIST_HOST_PORT)
+		return list;
+	id = bpf_map_lookup_elem(&service_lists, &key);
 	return id ? *id : 0;
 }
 
@@ -103,6 +136,8 @@ static __always_inline bool list_has_backend(__u32 list, __u32 backend)
 {
 	struct wr_member_key key = { .list = list, .backend = backend };
 
+	if (list & WR_LIST_HOST_PORT)
+		return backend == list;
 	return backend && bpf_map_lookup_elem(&service_members, &key);
 }
 

@@ -10,7 +10,9 @@
 #include "lib/service_entries.h"
 #include "lib/trace.h"
 
-static __always_inline void service_trace(const struct flow *f, __u32 steps, const union addr *addr, __be16 port)
+/* `client_port`: the one that the client's becomes, if it is another one. */
+static __always_inline void service_trace(const struct flow *f, __u32 steps, const union addr *addr, __be16 port,
+					  __be16 client_port)
 {
 	struct wr_trace *trace = trace_get();
 
@@ -19,6 +21,7 @@ static __always_inline void service_trace(const struct flow *f, __u32 steps, con
 	trace->steps |= steps;
 	trace->backend = addr->a6;
 	trace->backend_port = port;
+	trace->client_port = client_port;
 	trace->backends = f->nat.count;
 }
 
@@ -26,10 +29,25 @@ static __always_inline struct nat service_nat(const struct flow *f, __be16 from,
 {
 	return (struct nat){ .l4_off = f->flags >> L4_OFF_SHIFT, .from = from, .to = to, .l4_proto = f->l4_proto,
 			     .v6 = f->v6, .source = source, .related = f->flags & RELATED,
+			     .first = f->flags & FIRST_FRAGMENT,
 			     .later = (f->flags & (FOLLOWS | RELATED)) == FOLLOWS };
 }
 
-/* Destination NAT to the backend; if the backend is the client itself, also source NAT to the service. */
+/* Whether the packet can be rewritten from one port to the other. */
+OUT_OF_LINE int service_nat_check(struct __sk_buff *skb, const struct flow *f, __be16 from, __be16 to)
+{
+	struct nat n;
+
+	if (!f)
+		return WR_REASON_RUNT;
+	n = service_nat(f, from, to, false);
+	return nat_check(skb, &n);
+}
+
+/*
+ * Destination NAT to the backend. Also source NAT: to the service if the backend is the client itself, and of a port
+ * that is remapped.
+ */
 OUT_OF_LINE int service_to_backend(struct __sk_buff *skb, const struct addresses *at, const struct flow *f)
 {
 	enum wr_reason reason;
@@ -39,15 +57,14 @@ OUT_OF_LINE int service_to_backend(struct __sk_buff *skb, const struct addresses
 		return WR_REASON_RUNT;
 	n = service_nat(f, f->nat.service_port, f->dport, false);
 	reason = nat_rewrite(skb, &f->nat.service, &at->daddr, &n);
-	if (reason || !f->nat.hairpin)
+	if (reason || !(f->nat.hairpin || service_is_remapped(f)))
 		return reason;
-	n = service_nat(f, f->sport, f->sport, true);
-	return nat_rewrite(skb, &at->saddr, &f->nat.service, &n);
+	n = service_nat(f, f->nat.client_port, f->sport, true);
+	return nat_rewrite(skb, &at->saddr, f->nat.hairpin ? &f->nat.service : &at->saddr, &n);
 }
 
-/* Reverse NAT of a backend's packet: its source becomes the service; `source` false: undoes destination NAT. */
-OUT_OF_LINE int service_to_client(struct __sk_buff *skb, const struct addresses *at, const struct flow *f,
-				  __u32 source)
+/* The address and port of the service, as the source or the destination. */
+OUT_OF_LINE int service_restore(struct __sk_buff *skb, const struct addresses *at, const struct flow *f, __u32 source)
 {
 	struct nat n;
 
@@ -55,6 +72,33 @@ OUT_OF_LINE int service_to_client(struct __sk_buff *skb, const struct addresses 
 		return WR_REASON_RUNT;
 	n = service_nat(f, source ? f->sport : f->dport, f->nat.service_port, source);
 	return nat_rewrite(skb, source ? &at->saddr : &at->daddr, &f->nat.service, &n);
+}
+
+/* The client's port, if it is remapped: at the other end. */
+OUT_OF_LINE int service_restore_port(struct __sk_buff *skb, const struct addresses *at, const struct flow *f, __u32 source)
+{
+	const union addr *client;
+	struct nat n;
+
+	if (!at || !f)
+		return WR_REASON_RUNT;
+	n = service_nat(f, source ? f->dport : f->sport, f->nat.client_port, !source);
+	if (n.from == n.to)
+		return WR_REASON_NONE;
+	client = source ? &at->daddr : &at->saddr;
+	return nat_rewrite(skb, client, client, &n);
+}
+
+/*
+ * Reverse NAT of a backend's packet: its source becomes the service, and its destination port the client's. `source`
+ * false: undoes the NAT of a client's packet.
+ */
+static __always_inline enum wr_reason service_to_client(struct __sk_buff *skb, const struct addresses *at,
+							const struct flow *f, bool source)
+{
+	const enum wr_reason reason = service_restore(skb, at, f, source);
+
+	return reason ? reason : service_restore_port(skb, at, f, source);
 }
 
 /*
@@ -79,8 +123,9 @@ OUT_OF_LINE int service_undo_dnat(struct __sk_buff *skb, struct addresses *at, _
 	f->dport = ports[1];
 	f->l4_proto = l4_proto;
 	f->v6 = v6;
+	f->forward = true;
 	f->nat.client = skb->ifindex;
-	if (!service_flow_lives(at, f) || service_reverse(at, f))
+	if (!service_flow_lives(at, f, FLOW_OF_ANY) || service_reverse(at, f))
 		return WR_REASON_NONE;
 	return service_to_client(skb, at, f, false);
 }

@@ -18,7 +18,7 @@ static __always_inline void service_changes(struct flow *f)
 	const bool established = service_is_established(f);
 
 	f->nat.client = f->ct.initiator;
-	f->nat.closed = f->changes && ct_is_closed(f->l4_proto, f->ct.flags);
+	f->nat.closed = f->changes && wr_ct_is_closed(f->l4_proto, f->ct.flags);
 	f->nat.cached = (established || !f->forward) && service_is_cached(f);
 	f->nat.promotes = f->forward ? f->reply == FLOW_CONFIRMED || (f->refreshes && f->where != CT_IN_TABLE) :
 				       f->reply && established;
@@ -27,10 +27,13 @@ static __always_inline void service_changes(struct flow *f)
 /* Reverse NAT: the source of a backend's packet becomes the service. */
 static __always_inline enum wr_reason service_reply(struct __sk_buff *skb, struct addresses *at, struct flow *f)
 {
+	const enum wr_reason reason = service_nat_check(skb, f, f->sport, f->nat.service_port);
+
 	f->nat.count = 0;
-	service_trace(f, WR_TRACE_REVERSE_NAT, &f->nat.service, f->nat.service_port);
-	if (dry_run)
-		return WR_REASON_NONE;
+	service_trace(f, WR_TRACE_REVERSE_NAT, &f->nat.service, f->nat.service_port,
+		      f->nat.client_port == f->dport ? 0 : f->nat.client_port);
+	if (reason || dry_run)
+		return reason;
 	if (f->nat.flow_promoted && !f->nat.promoted)
 		f->nat.promotes = true;
 	return service_to_client(skb, at, f, true);
@@ -45,7 +48,8 @@ static __always_inline void service_follow(struct addresses *at, struct flow *f)
 		service_promote_all(at, f);
 	if (f->nat.closed)
 		service_demote_all(at, f);
-	if (f->nat.cached && (service_is_established(f) || (f->nat.flow_promoted && f->nat.promoted)))
+	if (f->nat.cached && !service_is_remapped(f) &&
+	    (service_is_established(f) || (f->nat.flow_promoted && f->nat.promoted)))
 		service_cache(at, f);
 	if (!f->forward)
 		service_swap(at, f);

@@ -9,7 +9,8 @@
  * invalidates the verdicts, or the other one does. Late packets of a closed connection use conntrack. An established
  * connection is in ct, or moves there when its window is full, unless its endpoint has reached its quota: then a
  * verdict may outlive the entry by a second. Datagrams have verdicts only if their flow is in ct. Datagrams to a
- * service have none, since each packet may need another backend.
+ * service have none, since each packet may need another backend; nor have flows whose source port is remapped, as a
+ * verdict has one port only.
  */
 #ifndef WARREN_LIB_SERVICE_VERDICT_H
 #define WARREN_LIB_SERVICE_VERDICT_H
@@ -69,13 +70,12 @@ OUT_OF_LINE int service_backend_is_current(struct addresses *at, struct flow *f)
 	at->daddr = f->nat.backend;
 	entry = (const void *)&q->ct;
 	return ct_lookup() && (entry->flags & WR_CT_SERVICE) && entry->initiator == f->nat.client &&
-	       entry->port == f->dport && service_addr_equal(&entry->addr, &at->daddr, f->v6);
+	       entry->port == f->dport && !entry->client_port && service_addr_equal(&entry->addr, &at->daddr, f->v6);
 }
 
 /* Whether the flow is still the one that has just passed, and its replies still come from the service. */
 OUT_OF_LINE int service_reverse_is_current(const struct addresses *at, const struct flow *f)
 {
-	const struct wr_ct_service *reverse;
 	struct ct_query *q = ct_query();
 
 	if (!at || !f || !q)
@@ -85,9 +85,7 @@ OUT_OF_LINE int service_reverse_is_current(const struct addresses *at, const str
 	if (!ct_lookup() || !(q->ct.flags & WR_CT_TRANSLATED) || q->ct.initiator != f->nat.client)
 		return false;
 	ct_key_set_kind(&q->key, WR_CT_REVERSE_NAT, f->v6);
-	reverse = (const void *)&q->ct;
-	return ct_lookup() && reverse->port == f->nat.service_port &&
-	       service_addr_equal(&reverse->addr, &f->nat.service, f->v6);
+	return ct_lookup() && service_reverse_is_own((const void *)&q->ct, f);
 }
 
 /* Fills the verdict of the client's packets to the service; `invalidate`: invalidates it. */
@@ -162,7 +160,7 @@ OUT_OF_LINE int service_verdict_invalidate(const struct flow *f)
 
 	if (!f || dry_run)
 		return 0;
-	p.sport = f->sport;
+	p.sport = f->nat.client_port;
 	p.dport = f->nat.service_port;
 	p.l4_proto = f->l4_proto;
 	p.ifindex = f->nat.client;

@@ -35,9 +35,10 @@ static __always_inline bool too_big_make(const struct packet *p, __u32 mtu, cons
 
 /*
  * Turns a packet that is too big for that node into the error; false: there is none. To a direct node, packets of the
- * world are encapsulated (tunnel_is_direct()): those of a client outside, and what would fit without a tunnel.
+ * world are encapsulated (tunnel_is_direct()): those of a client outside, what the host replies to one (`tunnelled`),
+ * and what would fit without a tunnel.
  */
-static __always_inline bool too_big_write(struct __sk_buff *skb, __u32 slot, bool outside)
+static __always_inline bool too_big_write(struct __sk_buff *skb, __u32 slot, bool tunnelled)
 {
 	const struct packet p = { .skb = skb };
 	const struct wr_node *node = node_get(slot);
@@ -47,18 +48,27 @@ static __always_inline bool too_big_write(struct __sk_buff *skb, __u32 slot, boo
 	if (!node || !IN_FAMILY(v6, icmp_error_allowed, &p))
 		return false;
 	mtu = nexthop_mtu(nexthop_element(slot), node, node->flags & WR_NODE_DIRECT);
-	if ((node->flags & WR_NODE_DIRECT) && (outside || (!skb->gso_size && skb->len - ETH_HLEN <= mtu)))
+	if ((node->flags & WR_NODE_DIRECT) && (tunnelled || (!skb->gso_size && skb->len - ETH_HLEN <= mtu)))
 		mtu = nexthop_mtu(nexthop_element(slot), node, false);
 	return IN_FAMILY(v6, too_big_make, &p, mtu);
 }
 
-/* Returns the tc action for the error: into the pod that sent the packet, or to the stack. */
+/*
+ * Returns the tc action for the error: into the pod that sent the packet, or to the stack. The packet may have had the
+ * MAC addresses of an uplink.
+ */
 static __always_inline int too_big_return(struct __sk_buff *skb)
 {
+	const struct packet p = { .skb = skb };
 	const struct wr_cluster *c = cluster_get();
+	struct ethhdr *eth;
 
 	if (endpoint_get(skb->ifindex))
 		return bpf_redirect_peer(skb->ifindex, 0);
+	eth = packet_at(&p, 0, sizeof(*eth));
+	if (!eth)
+		return TC_ACT_SHOT;
+	mac_write_host(eth->h_dest);
 	return c ? bpf_redirect(c->host_ifindex, BPF_F_INGRESS) : TC_ACT_SHOT;
 }
 

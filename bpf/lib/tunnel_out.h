@@ -45,6 +45,7 @@ struct tunnel_out {
 	__u32 inner; /* length of the inner IP packet */
 	__u32 headers; /* length of the headers between the outer and the inner IP header */
 	__u8 tos;    /* the outer one */
+	bool tunnelled; /* see struct packet */
 };
 
 /*
@@ -253,7 +254,7 @@ static __always_inline bool tunnel_is_direct(const struct wr_node *node, __u64 i
 
 static __always_inline enum wr_reason tunnel_write(struct packet *p, struct tunnel_out *out, __u32 slot, const bool v6)
 {
-	const bool direct = tunnel_is_direct(out->node, out->identity);
+	const bool direct = !out->tunnelled && tunnel_is_direct(out->node, out->identity);
 	const __u32 bytes = p->skb->len;
 	enum wr_reason reason = WR_REASON_TO_NODE;
 	struct ethhdr *eth;
@@ -276,10 +277,11 @@ static __always_inline enum wr_reason tunnel_write(struct packet *p, struct tunn
 }
 
 /* All fields are read from the packet, which passed ip_parse(): the callers' stacks have no room for them. */
-OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, __u32 v6)
+OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, __u32 v6, __u32 tunnelled)
 {
 	struct packet p = { .skb = skb };
-	struct tunnel_out out = { .node = node_get(slot), .cluster = cluster_get(), .identity = identity };
+	struct tunnel_out out = { .node = node_get(slot), .cluster = cluster_get(), .identity = identity,
+				  .tunnelled = tunnelled };
 
 	if (!out.node || !out.cluster || !IN_FAMILY(v6, tunnel_read, &p, &out))
 		return WR_REASON_ENCAP_FAILED;
@@ -294,24 +296,31 @@ OUT_OF_LINE int tunnel_push(struct __sk_buff *skb, __u64 identity, __u32 slot, _
  */
 static __always_inline enum wr_reason tunnel_send(const struct packet *p, __u64 identity, const bool v6)
 {
-	return tunnel_push(p->skb, identity, p->peer_ifindex & ~WR_REMOTE, v6);
+	return tunnel_push(p->skb, identity, p->peer_ifindex & ~WR_REMOTE, v6, p->tunnelled);
 }
 
 /*
- * Redirects by the kernel's neighbour entry, which the kernel creates, confirms and waits for: of the outer destination
- * or, for direct packets, of the node's address, since the route to the inner destination leads to warren0.
+ * Redirects by the kernel's neighbour entry, which the kernel creates, confirms and waits for: that of the nexthop to the
+ * outer destination or, for direct packets, of the node's address, since the route to the inner destination leads to
+ * warren0. The nexthop is named: the lookup of bpf_redirect_neigh() would include the outer flow label, and of several
+ * paths might select the gateway of another device's.
  */
-static __always_inline int tunnel_redirect_neigh(const struct wr_node *node, __u32 ifindex)
+OUT_OF_LINE int tunnel_redirect_neigh(struct __sk_buff *skb, __u32 slot, __u32 ifindex)
 {
+	const struct wr_cluster *c = cluster_get();
+	const struct wr_node *node = node_get(slot);
+	struct bpf_fib_lookup fib = { 0 };
 	struct bpf_redir_neigh next = { 0 };
 
-	if (!(node->flags & WR_NODE_DIRECT))
-		return bpf_redirect_neigh(ifindex, NULL, 0, 0);
-	next.nh_family = node->flags & WR_NODE_OVER6 ? FAMILY_INET6 : FAMILY_INET;
-	if (node->flags & WR_NODE_OVER6)
-		__builtin_memcpy(next.ipv6_nh, &node->remote, sizeof(next.ipv6_nh));
-	else
-		next.ipv4_nh = node->remote.v6[0];
+	if (!c || !node)
+		return TC_ACT_SHOT;
+	fib_fill(&fib, c, node);
+	if (!(node->flags & WR_NODE_DIRECT)) {
+		if (!fib_has_route(bpf_fib_lookup(skb, &fib, sizeof(fib), 0)))
+			return bpf_redirect_neigh(ifindex, NULL, 0, 0);
+		ifindex = fib.ifindex;
+	}
+	fib_nexthop(&fib, &next);
 	return bpf_redirect_neigh(ifindex, &next, sizeof(next), 0);
 }
 
@@ -339,7 +348,7 @@ static __always_inline int tunnel_redirect(const struct packet *p)
 	if (nh->flags == WR_NEXTHOP_RESOLVED || ((nh->flags & WR_NEXTHOP_RESOLVED) && neigh_is_unusable(p, node)))
 		return bpf_redirect(nh->ifindex, 0);
 	nh->flags &= ~WR_NEXTHOP_CONFIRM;
-	return tunnel_redirect_neigh(node, nh->ifindex);
+	return tunnel_redirect_neigh(p->skb, slot, nh->ifindex);
 }
 
 /* Into this node's stack, as if received on warren0, whose routes lead back to the sender. */

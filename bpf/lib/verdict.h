@@ -50,8 +50,12 @@ static __always_inline void report(const struct packet *p, enum wr_reason reason
 	if (len > WR_EVENT_HEADERS)
 		len = WR_EVENT_HEADERS;
 	asm volatile("" : "+r"(len));
-	if (len >= ETH_HLEN && !bpf_skb_load_bytes(p->skb, 0, ev->headers, len))
-		ev->captured = len;
+	if (len >= ETH_HLEN) {
+		/* Again in the register that the helper gets: it may have been spilled before the last comparison. */
+		asm volatile("if %0 s< 14 goto +1\n\tif %0 s< 169 goto +1\n\t%0 = 14" : "+r"(len));
+		if (!bpf_skb_load_bytes(p->skb, 0, ev->headers, len))
+			ev->captured = len;
+	}
 	bpf_ringbuf_submit(ev, 0);
 }
 
@@ -108,8 +112,9 @@ static __always_inline int verdict(const struct packet *p, enum wr_reason reason
 		if (drops || p->evaluated)
 			report(p, reason, drops);
 	}
-	if ((reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND) && !dry_run)
-		return reject(p->skb, p->peer_ifindex & ~WR_REMOTE, reason, p->direction == WR_INGRESS);
+	if ((reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND || reason == WR_REASON_NO_SERVICE_PORT) && !dry_run)
+		return reject(p->skb, p->peer_ifindex & ~WR_REMOTE, reason, p->direction == WR_INGRESS,
+			      p->direction == WR_INGRESS || p->tunnelled);
 	if (drops)
 		return TC_ACT_SHOT;
 	/* GATEWAY_REPLY: back into the pod that sent the request. */

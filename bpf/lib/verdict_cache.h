@@ -167,8 +167,14 @@ static __always_inline struct verdict_slot *verdict_slot_of(struct verdict_slot 
 	return verdict_is_other(set, p) ? set + 1 : set;
 }
 
+/* Whether the slot has a verdict that packets may still hit: an invalidated one is free. */
+static __always_inline bool verdict_is_live(const volatile struct verdict_slot *slot, __u32 tick)
+{
+	return slot->tick == tick && slot->ifindex;
+}
+
 /*
- * Selects the slot to fill in a set without the packet's key. If both are other flows' and current, one miss in eight
+ * Selects the slot to fill in a set without the packet's key. If both are other flows' and live, one miss in eight
  * evicts one, so that a crowded set is not written all the time.
  */
 static __always_inline void verdict_choose(struct verdict_place *place, struct verdict_slot *set,
@@ -178,7 +184,7 @@ static __always_inline void verdict_choose(struct verdict_place *place, struct v
 	struct verdict_slot *slot = set;
 
 	/* Else the second slot has the packet's endpoint and ports. */
-	if (verdict_is_other(second, p) && first->tick == tick && second->tick == tick) {
+	if (verdict_is_other(second, p) && verdict_is_live(first, tick) && verdict_is_live(second, tick)) {
 		const __u32 jitter = bpf_get_prandom_u32();
 
 		if (jitter & VERDICT_DISPLACE) {
@@ -187,7 +193,7 @@ static __always_inline void verdict_choose(struct verdict_place *place, struct v
 		}
 		if (jitter & (VERDICT_DISPLACE + 1))
 			slot = set + 1;
-	} else if (!verdict_is_other(second, p) || first->tick == tick) {
+	} else if (!verdict_is_other(second, p) || verdict_is_live(first, tick)) {
 		slot = set + 1;
 	}
 	place->slot = slot;

@@ -71,3 +71,16 @@ def test_listener_that_is_killed(node, pods):
                 wire.send(frame)
                 assert monitor.next()["endpoint"] == a.ifindex
         assert node.warren_json("map", "dump", "event_state")[0]["value"]["listens_until"] == 0
+
+
+def test_listener_whose_reader_stalls(node, pods):
+    """It ends by SIGTERM whatever it does: waits for room in the pipe, or has just got some and writes again."""
+    a, b = pods("a", network()), pods("b", network())
+    frame = spoofed(a, 4, b)
+    with a.wire() as wire:
+        for _ in range(10):
+            with Monitor(node, "--drops", "--reason", "spoofed_source") as monitor:
+                before = node.metrics()[DROPS]
+                wire.send(*[frame] * FRAMES)
+                wait_for(lambda before=before: node.metrics()[DROPS] >= before + FRAMES, "the flood")
+                assert monitor.next()

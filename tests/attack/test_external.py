@@ -8,8 +8,8 @@ import struct
 import time
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
+from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
+from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6, IPv6ExtHdrFragment, fragment6
 from scapy.layers.l2 import Ether
 
 from manifests import endpoint, endpoint_slice, port, service
@@ -159,3 +159,63 @@ def fix(data, template, family):
         total = (total & 0xffff) + (total >> 16)
         total = (total & 0xffff) + (total >> 16)
         struct.pack_into("!H", data, check, ~total & 0xffff)
+
+
+# --- loadBalancerSourceRanges -----------------------------------------------------------------------------------------
+
+BALANCER = {4: "203.0.113.80", 6: "2001:db8:80::80"}
+
+
+@pytest.fixture
+def restricted(overlay):
+    """A load balancer's address for one client outside: the router's other side. Its backend is on the first node."""
+    pod, number = overlay.pods["default/b1"], {"name": "udp", **port(80, "UDP")}
+    made = service("lb", (f"10.96.0.{20}", "fd00:96::20"), number, type="LoadBalancer", loadBalancerSourceRanges=[f"{Underlay.BEYOND[f]}/{32 if f == 4 else 128}" for f in ALL])
+    made["status"] = {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": "VIP"} for ip in BALANCER.values()]}}
+    slices = [endpoint_slice(f"lb-{f}", "lb", [endpoint(pod.ips[f], node=pod.node.label)], {**number, "port": TARGET}) for f in ALL]
+    overlay.apply("lb", made, *slices)
+    yield pod
+    overlay.remove("lb")
+
+
+def to_balancer(overlay, family, src, *layers):
+    ip = (IP if family == 4 else IPv6)(src=src, dst=BALANCER[family])
+    made = Ether(src="02:00:00:00:10:fe", dst=overlay.nodes["n1"].uplink_mac) / ip
+    for layer in layers:
+        made /= layer
+    return made
+
+
+def in_fragments(packet, family):
+    if family == 4:
+        return fragment(packet, fragsize=16)
+    packet[IPv6].payload = IPv6ExtHdrFragment(id=7) / packet[IPv6].payload
+    return fragment6(packet, 96)
+
+
+def test_source_ranges_are_not_bypassed(overlay, restricted, lan, family):
+    """By fragments (in any order, with the allowed client's identifier), by errors that quote the allowed client's packets,
+    by sources that no client has, and by a connection's middle. What the allowed client sends arrives.
+    """
+    own, allowed, pod = own_address(overlay, family), Underlay.BEYOND[family], restricted.ips[family]
+    ip = IP if family == 4 else IPv6
+    honest = UDP(sport=4001, dport=80) / HONEST
+    error = ICMP(type=3, code=3) if family == 4 else ICMPv6DestUnreach(code=4)
+    before = overlay.nodes["n1"].metrics()
+    with restricted.wire() as seen:
+        lan.send(to_balancer(overlay, family, allowed, UDP(sport=4001, dport=80) / b"opens the flow"))
+        assert seen.until(lambda data: b"opens the flow" in data)
+        lan.send(to_balancer(overlay, family, own, UDP(sport=4001, dport=80) / FORGED))
+        for piece in in_fragments(to_balancer(overlay, family, own, UDP(sport=4001, dport=80) / (FORGED * 4)), family):
+            lan.send(piece)
+        # One about the service's reply passes: any router between it and the client may send that.
+        for src, dst in ((allowed, BALANCER[family]), (BALANCER[family], own), (pod, allowed)):
+            lan.send(to_balancer(overlay, family, own, error / ip(src=src, dst=dst) / UDP(sport=80, dport=4001) / FORGED))
+        for src in (pod, overlay.pods["default/b2"].ips[family], overlay.nodes["n1"].address[family]):
+            lan.send(to_balancer(overlay, family, src, UDP(sport=4002, dport=80) / FORGED))
+        lan.send(to_balancer(overlay, family, own, TCP(sport=4003, dport=80, flags="A") / FORGED))
+        lan.send(to_balancer(overlay, family, allowed, honest))
+        frames = seen.until(lambda data: HONEST in data)
+    assert frames and not [f for f in frames if FORGED in f]
+    moved = overlay.nodes["n1"].metrics()
+    assert moved[("source_range", "ingress")] - before[("source_range", "ingress")] >= 2

@@ -16,10 +16,11 @@ import pytest
 from agent import SOCKET
 from cluster import Cluster
 from lab import NODE_GATEWAY
-from manifests import namespace, pods, policy, sources
+from manifests import endpoint, endpoint_slice, namespace, pods, policy, port, service, sources
 from netns import FAMILY, TIMEOUT, wait_for
 
-HEALTH, METRICS = 9961, 9962
+HEALTH, METRICS, HEALTH_CHECK = 9961, 9962, 32000
+NODE = "n1"
 PORTS = {"health": HEALTH, "metrics": METRICS}
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 CROWD = 1000
@@ -30,7 +31,7 @@ PROBE_TIMEOUT = 1  # seconds: what kubelet waits by default
 
 @pytest.fixture(scope="module")
 def cluster():
-    with Cluster(namespace("default"), options=["--metrics", f"[::]:{METRICS}"]) as cluster:
+    with Cluster(namespace("default"), options=["--metrics", f"[::]:{METRICS}", "--nodeport-addresses", "0.0.0.0/0,::/0", "--node-name", NODE]) as cluster:
         cluster.pod("default/attacker", {"app": "attacker"})
         yield cluster
 
@@ -134,6 +135,34 @@ def test_pod_beside_others(cluster, family):
         assert slow.recv(1 << 20).startswith(b"HTTP/1.1 200")
         print(f"{CROWD} slow clients of a pod, {crowd.cut} cut: /metrics in {statistics.median(took):.1f} ms")
     assert max(took) < 1000 * PROBE_TIMEOUT, took
+
+
+def test_health_check_port_beside_a_crowd(cluster, family):
+    """A pod's crowd at a Service's health check port: it delays neither a load balancer at this port, and at that of another
+    Service, nor the agent's own health.
+    """
+    node, attacker, address = cluster.node, cluster.pods["default/attacker"], cluster.lab.UPLINK[family]
+    with cluster.as_before():
+        for i in range(2):
+            spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": HEALTH_CHECK + i}
+            cluster.write(f"s{i}", service(f"default/s{i}", [f"10.96.0.{i + 1}"], port(80), **spec),
+                          endpoint_slice(f"default/s{i}", f"default/s{i}", [endpoint("192.0.2.1", node=NODE)], port(80)))
+        cluster.wait_applied()
+        before = lost_syns(node)
+        with Crowd(attacker, address, HEALTH_CHECK) as crowd:
+            took = [probes(node, address, HEALTH_CHECK + i, count=20) for i in range(2)] + [probes(node, count=20)]
+            assert crowd.cut > 0
+            print(f"{CROWD} slow clients of a pod, {crowd.cut} cut: health check ports in {[round(statistics.median(t), 1) for t in took]} ms")
+        assert max(max(t) for t in took) < 1000 * PROBE_TIMEOUT, took
+        assert lost_syns(node) == before
+        with node.tcp_connect(address, HEALTH_CHECK) as sock:
+            assert trickle(sock, b"GET / HTTP/1.1\r\nX: " + 200 * b"x") < 2 * DEADLINE + 1
+
+
+def lost_syns(node):
+    """How many SYNs found a listener's queue full."""
+    names, values = (line.split() for line in node.run("grep", "^TcpExt:", "/proc/net/netstat").stdout.splitlines())
+    return int(values[names.index("ListenDrops")])
 
 
 def trickle(sock, text, pause=0.5, most=3 * DEADLINE):

@@ -19,6 +19,7 @@ import receiver
 import report
 import runtime
 import services
+import servicescale
 from options import options
 from nodes import BenchError, run
 from report import Row, say
@@ -112,6 +113,7 @@ def same_node(args, failures):
     if pods:
         parts.append(lambda: service_rows(args, pods, failures))
         parts.append(lambda: policybench.measure(args, pods))
+        parts.append(lambda: scale_rows(args, pods, failures))
     for part in parts:
         try:
             rows += part()
@@ -126,6 +128,12 @@ def service_rows(args, pods, failures):
         more, failed = services.measure(args, prefix, pods, pods.agent, client)
         rows += more
         failures += failed
+    return rows
+
+
+def scale_rows(args, pods, failures):
+    rows, failed = servicescale.measure(args, pods, pods.agent)
+    failures += failed
     return rows
 
 

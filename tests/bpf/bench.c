@@ -294,6 +294,24 @@ static int bench_nodes_keyed(bool v6)
 	return failed;
 }
 
+/* What the host itself sends out of an uplink: while it has no clients through services, and while it has other ones. */
+static int bench_to_uplink(bool v6)
+{
+	static const struct layer own[] = { ETH(), IP(.src = NODE, .dst = WORLD), TCP(), { 0 } };
+	struct wr_host_flows flows = { 0 };
+	const uint32_t zero = 0;
+	struct frame f;
+
+	nodes_prepare(2, 0, v6);
+	map_put("host_flows", &zero, &flows);
+	frame_build(&f, own, &defaults_from_host, v6);
+	if (bench_repeated("to_uplink_no_flows", TO_UPLINK, DEVICE_UPLINK, &f, v6))
+		return 1;
+	flows.until = tick_now() + WR_CT_LIFE_TCP;
+	map_put("host_flows", &zero, &flows);
+	return bench_repeated("to_uplink_other_tcp", TO_UPLINK, DEVICE_UPLINK, &f, v6);
+}
+
 /* For comparison: the cost of a call, the stack's own packets, the same without encapsulation, other packets of the uplink. */
 static int bench_beside(bool v6)
 {
@@ -317,7 +335,7 @@ static int bench_beside(bool v6)
 	endpoint_set_mac(DEVICE_A, MAC_HOST);
 	endpoint_set_class(DEVICE_A, CLASS);
 	frame_build(&f, direct, &defaults_from_pod, v6);
-	return bench_repeated("from_pod_to_node_direct", FROM_POD, DEVICE_A, &f, v6);
+	return bench_repeated("from_pod_to_node_direct", FROM_POD, DEVICE_A, &f, v6) || bench_to_uplink(v6);
 }
 
 /* --- services --- */

@@ -67,8 +67,8 @@ static void device_make(enum device d)
 	const uint8_t *mac = mac_address(peer_macs[d]);
 	const char *name = device_names[d];
 
-	shell("ip link add %s mtu 3000 address %s type veth peer name eth0 mtu 3000 netns /proc/%d/fd/%d", name, host_mac,
-	      getpid(), nets.fd[d]);
+	shell("ip link add %s mtu %d address %s type veth peer name eth0 mtu %d netns /proc/%d/fd/%d", name, DEVICE_MTU, host_mac,
+	      DEVICE_MTU, getpid(), nets.fd[d]);
 	/* No multicast: the kernel would report its group memberships, some seconds later. */
 	shell("ip link set %s multicast off up", name);
 	if (d == DEVICE_WARREN0)

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define DEVICE_MTU 3000 /* of both ends */
+
 /* Host-side devices; their other ends are `eth0` in namespaces of their own. NO_DEVICE: the host itself. */
 enum device { NO_DEVICE, DEVICE_A, DEVICE_B, DEVICE_UPLINK, DEVICE_WARREN0, DEVICES };
 

@@ -25,13 +25,21 @@ int reason_verdict(enum wr_reason reason)
 	case WR_REASON_TO_ENDPOINT:
 	case WR_REASON_TO_NODE:
 	case WR_REASON_TO_HOST:
+	case WR_REASON_TO_CLIENT:
 	case WR_REASON_GATEWAY_REPLY:
 	case WR_REASON_TOO_BIG:
 	case WR_REASON_NO_BACKEND:
+	case WR_REASON_NO_SERVICE_PORT:
 		return REDIRECT;
 	default:
 		return reason_drops(reason) ? SHOT : OK;
 	}
+}
+
+/* The stack has routed what to_uplink passes. */
+int program_verdict(enum program program, enum wr_reason reason)
+{
+	return reason_verdict(program == TO_UPLINK && reason == WR_REASON_TO_CLIENT ? WR_REASON_TO_STACK : reason);
 }
 
 void frame_expect(const struct frame *got, const struct frame *expected)
@@ -68,14 +76,14 @@ void event_expect(const struct run *r, enum wr_reason reason, enum device device
 void dry_run_expect(const struct run *r, const struct frame *in, enum wr_reason reason, bool slots_too, struct wr_trace *trace)
 {
 	const uint64_t before = maps_digest(slots_too);
-	const bool rejects = reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND;
+	const bool rejects = reason == WR_REASON_TOO_BIG || reason == WR_REASON_NO_BACKEND || reason == WR_REASON_NO_SERVICE_PORT;
 	struct run dry = *r;
 
 	run_dry(&dry, in, trace);
 	assert_true(maps_digest(slots_too) == before);
 	if (trace->reason != reason)
 		fail_msg("the dry run gives %s, not %s", reason_names[trace->reason], reason_names[reason]);
-	assert_int_equal(dry.verdict, reason_verdict(rejects ? WR_REASON_RUNT : reason));
+	assert_int_equal(dry.verdict, program_verdict(r->program, rejects ? WR_REASON_RUNT : reason));
 }
 
 void icmp_error_expect(const struct frame *in, const struct frame *got, bool v6)

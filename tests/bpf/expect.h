@@ -9,6 +9,8 @@ extern const char *const reason_names[WR_REASONS];
 bool reason_drops(enum wr_reason reason);
 /* What tc returns for it. TOO_BIG, NO_BACKEND: for a packet that may be rejected with an ICMP error. */
 int reason_verdict(enum wr_reason reason);
+/* ... of that program. */
+int program_verdict(enum program program, enum wr_reason reason);
 /* A test fails unless the frames are equal, ... */
 void frame_expect(const struct frame *got, const struct frame *expected);
 /* ... unless the run was counted once, under that reason (NONE: not at all), ... */

@@ -160,7 +160,7 @@ int harness_setup(void **state)
 	return 0;
 }
 
-void harness_use_small_tables(void)
+void harness_use_other_tables(uint32_t ct_entries)
 {
 	struct bpf_program *prog;
 
@@ -172,8 +172,8 @@ void harness_use_small_tables(void)
 	load_constants(lab.skel);
 	bpf_object__for_each_program(prog, lab.skel->obj)
 		bpf_program__set_autoload(prog, prog == lab.skel->progs.from_pod || prog == lab.skel->progs.ct_gc_start);
-	bpf_map__set_max_entries(lab.skel->maps.ct4, 1);
-	bpf_map__set_max_entries(lab.skel->maps.ct6, 1);
+	bpf_map__set_max_entries(lab.skel->maps.ct4, ct_entries);
+	bpf_map__set_max_entries(lab.skel->maps.ct6, ct_entries);
 	bpf_map__set_max_entries(lab.skel->maps.ct_new4, TEST_CT_SLOTS);
 	bpf_map__set_max_entries(lab.skel->maps.ct_new6, TEST_CT_SLOTS);
 	if (warren_bpf__load(lab.skel))
@@ -209,6 +209,7 @@ static const struct {
 	[TO_POD] = { "to_pod", DEVICE_A, WR_INGRESS },
 	[FROM_UPLINK] = { "from_uplink", DEVICE_UPLINK, WR_INGRESS },
 	[FROM_HOST] = { "from_host", DEVICE_WARREN0, WR_EGRESS },
+	[TO_UPLINK] = { "to_uplink", DEVICE_UPLINK, WR_EGRESS },
 	[XDP_UPLINK] = { "xdp_uplink", DEVICE_UPLINK, WR_INGRESS },
 	[CT_GC_START] = { "ct_gc_start" },
 	[CT_GC_NOW] = { "ct_gc_now" },
@@ -233,7 +234,7 @@ const struct layer_defaults *program_defaults(enum program program, enum device 
 {
 	if (program == FROM_UPLINK)
 		return &defaults_from_uplink;
-	if (program == FROM_HOST)
+	if (program == FROM_HOST || program == TO_UPLINK)
 		return &defaults_from_host;
 	if (program == FROM_POD)
 		return on == DEVICE_A ? &defaults_from_pod : &defaults_from_b;
@@ -410,7 +411,7 @@ static int run_tc(struct run *r, const struct frame *in)
 		    .data_size_out = FRAME_MAX, .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
 		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
 
-	if (r->program == TO_POD || r->program == FROM_HOST)
+	if (r->program == TO_POD || r->program == FROM_HOST || r->program == TO_UPLINK)
 		ctx.ingress_ifindex = device_ifindex(r->entered);
 	memcpy(ctx.cb, r->cb, sizeof(r->cb));
 	if (bpf_prog_test_run_opts(skel_program_fd(r->dry ? lab.dry_run : lab.skel, r->program), &opts))

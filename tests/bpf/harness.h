@@ -13,7 +13,7 @@
 #include "devices.h"
 #include "layers.h"
 
-enum program { FROM_POD, TO_POD, FROM_UPLINK, FROM_HOST, XDP_UPLINK, CT_GC_START, CT_GC_NOW, PROGRAMS };
+enum program { FROM_POD, TO_POD, FROM_UPLINK, FROM_HOST, TO_UPLINK, XDP_UPLINK, CT_GC_START, CT_GC_NOW, PROGRAMS };
 
 #define MARK_POD (1u << 24)
 #define MARK_MASQUERADE (2u << 24)
@@ -26,7 +26,7 @@ enum program { FROM_POD, TO_POD, FROM_UPLINK, FROM_HOST, XDP_UPLINK, CT_GC_START
 struct run {
 	enum program program;
 	enum device on;      /* the program's device; default: program_device() */
-	enum device entered; /* to_pod, from_host */
+	enum device entered; /* to_pod, from_host, to_uplink */
 	bool dry;            /* run the dry-run program */
 	uint32_t mark_in;
 	uint32_t gso_size;   /* a GSO packet, of TCP */
@@ -54,8 +54,8 @@ int harness_teardown(void **state);
 /* Slots of ct_new4 and ct_new6 in these tests. */
 #define TEST_CT_SLOTS 16384
 
-/* Programs over other maps: there is room for one flow in ct. And back. */
-void harness_use_small_tables(void);
+/* from_pod and the gc over other maps: there is room for so many flows in ct4 and ct6. And back. */
+void harness_use_other_tables(uint32_t ct_entries);
 void harness_use_usual_tables(void);
 
 /*
@@ -122,6 +122,7 @@ int run_verdict_tests(void);
 int run_xdp_tests(void);
 int run_service_tests(void);
 int run_service_flow_tests(void);
+int run_remap_tests(void);
 int run_tunnel_tests(void);
 int run_remote_tests(void);
 int run_tunnel_fuzz_tests(void);

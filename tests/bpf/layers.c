@@ -262,6 +262,10 @@ static void fill_l4(struct builder *b, int i, uint8_t *h)
 	case L_SCTP:
 		put16(h, value(l->sport, 40000));
 		put16(h + 2, value(l->dport, 5000));
+		if (l->n < 0)
+			break;
+		put32(h + 4, l->seq);
+		sctp_sum_put(h, l->check ? (uint32_t)value(l->check, 0) : sctp_sum(h, b->end - b->off[i]));
 		break;
 	case L_ICMP:
 		h[0] = icmp_number(l->type ? l->type : ECHO, b->v6[i]);

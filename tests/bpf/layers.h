@@ -97,7 +97,7 @@ struct layer {
 	enum who src, dst;            /* IP, ARP */
 	int version, words, ttl, len; /* IP (words: ihl), TCP (words: data offset), UDP len, options (words of 8 bytes) */
 	int flags;                    /* TCP; default: ACK */
-	uint32_t seq, ack;            /* TCP; default: as if both ends began at FIRST_SEQ and have sent no data */
+	uint32_t seq, ack;            /* TCP; default: as if both ends began at FIRST_SEQ and have sent no data. SCTP: seq is the tag */
 	int sport, dport;             /* TCP, UDP, SCTP */
 	int proto;                    /* the header's next-header field; RAW: that of the header before it */
 	int off, more;                /* FRAG; off in bytes */
@@ -107,7 +107,7 @@ struct layer {
 	enum who target;              /* ND */
 	bool outer;                   /* IP: of the outer packet's family, as are the layers up to the next IP header */
 	int tos, df;                  /* IP */
-	int check;                    /* UDP */
+	int check;                    /* UDP, SCTP */
 	int vni, class;               /* GENEVE (flags, version: as they are there); OPT (type: 1) */
 	uint64_t identity;            /* OPT */
 	int n;                        /* RAW, PAD; payload bytes behind TCP, UDP, ICMP and SCTP; negative: so many are cut off */

@@ -11,7 +11,7 @@
 int main(int argc, char **argv)
 {
 	static int (*const tests[])(void) = {
-		run_service_tests, run_service_flow_tests, run_table_tests, run_policy_tests, run_flow_tests, run_ct_tests, run_verdict_tests, run_tunnel_tests, run_remote_tests,
+		run_service_tests, run_service_flow_tests, run_remap_tests, run_table_tests, run_policy_tests, run_flow_tests, run_ct_tests, run_verdict_tests, run_tunnel_tests, run_remote_tests,
 		run_xdp_tests, run_property_tests, run_mutation_tests, run_tunnel_fuzz_tests,
 		/* These use the programs as they are attached. */
 		run_tunnel_wire_tests, run_wire_tests,

@@ -31,7 +31,7 @@ struct scenario {
  * Without other nodes, run in each family; with them, in each combination of an inner and an outer one. They end with name
  * NULL.
  */
-extern const struct scenario scenarios_local[], scenarios_remote[], scenarios_service[];
+extern const struct scenario scenarios_local[], scenarios_remote[], scenarios_service[], scenarios_remap[];
 
 /* The one that runs, and its last packet. */
 struct scenario_run {
@@ -39,8 +39,10 @@ struct scenario_run {
 	struct run packet;
 	struct wr_trace trace;               /* of the dry run */
 	uint64_t stats_before[WR_CT_STATS];
+	uint16_t remapped;                   /* for which REMAPPED stands, as a port */
 	/* Ticks by which the programs' clock is behind: jiffies lost at boot; seconds of them on an emulated machine. */
 	uint32_t behind;
+	uint32_t cached_in; /* the second of the newest cached verdict, as of forget_flows() */
 };
 extern struct scenario_run now;
 
@@ -70,10 +72,25 @@ extern struct scenario_run now;
 	{                                                                                                              \
 		.program = FROM_UPLINK, .reason = WR_REASON_##r, .in = { ETH(.smac = mac), __VA_ARGS__ }               \
 	}
+/* A sequence or acknowledgement number that is none of the connection. */
+#define FAR (FIRST_SEQ + (1u << 30))
+/* A client outside the cluster, WORLD_NEAR, sends to the uplink; the host sends there, as NODE. */
+#define CLIENT_SENDS(r, ...)                                                                                           \
+	{                                                                                                              \
+		.program = FROM_UPLINK, .reason = WR_REASON_##r,                                                       \
+		.in = { ETH(.smac = MAC_OTHER), IP(.src = WORLD_NEAR, .dst = WORLD), __VA_ARGS__ }                     \
+	}
+#define HOST_SENDS(r, ...)                                                                                             \
+	{                                                                                                              \
+		.program = TO_UPLINK, .reason = WR_REASON_##r,                                                         \
+		.in = { ETH(), IP(.src = NODE, .dst = WORLD_NEAR), __VA_ARGS__ }                                       \
+	}
 #define DO(f, ...)                                                                                                     \
 	{                                                                                                              \
 		.text = #f "(" #__VA_ARGS__ ")", .act = f, __VA_ARGS__                                                 \
 	}
+#define C_ (WR_REMOTE | SLOT_C)
+#define D_ (WR_REMOTE | SLOT_D)
 #define X(v) .x = (v)
 #define Y(v) .y = (v)
 
@@ -132,8 +149,17 @@ void forget_address(uint32_t node, uint32_t none);
 void node_is(uint32_t slot, uint32_t flags);
 /* NODE_C has that slot, and its old one is empty. */
 void node_moves(uint32_t slot, uint32_t none);
+/* The node in that slot is deleted. */
+void node_goes(uint32_t slot, uint32_t none);
 /* The node's MAC address is unknown. */
 void unresolve(uint32_t slot, uint32_t flags);
+
+/*
+ * Of services: the address WORLD, port 80. This is the only backend, at port 8080; WHO_DEFAULT: there is none. Another
+ * port of the service, with the same backend.
+ */
+void set_backend(uint32_t who, uint32_t l4_proto);
+void add_port(uint32_t port, uint32_t l4_proto);
 
 /* --- checks --- */
 
@@ -152,6 +178,15 @@ void rules_are(uint32_t egress, uint32_t ingress);
 void peer_is(uint32_t peer, uint32_t none);
 void identity_is(uint32_t low, uint32_t kind);
 void redirected_to(uint32_t device, uint32_t none);
+/* The last packet's destination, source: address and port; of the inner packet if it left by a tunnel. */
+void goes_to(uint32_t who, uint32_t port);
+void comes_from(uint32_t who, uint32_t port);
+/* Its source port is another one than this, for which REMAPPED stands from now on; its checksum is right. */
+#define REMAPPED 6
+void is_remapped(uint32_t port, uint32_t none);
+/* Verdicts with NAT cached since the last pass_seconds(), including expired ones. */
+void cached_are(uint32_t count, uint32_t none);
+void sctp_sum_is_right(uint32_t none, uint32_t no); /* of the last packet */
 /* The identity on the wire. */
 void wire_identity_is(uint32_t low, uint32_t kind);
 /* The frame is unchanged but for the Ethernet header (and the hop limit, which the sending node has decremented). */

@@ -188,6 +188,12 @@ void node_moves(uint32_t slot, uint32_t none)
 	new_generation(0, 0);
 }
 
+void node_goes(uint32_t slot, uint32_t none)
+{
+	node_empty(slot);
+	new_generation(0, 0);
+}
+
 /* Until the next scenario, which begins with neighbours_set(). */
 void unresolve(uint32_t slot, uint32_t flags)
 {
@@ -320,4 +326,84 @@ void is_bare(uint32_t from, uint32_t to)
 	assert_memory_equal(data, mac_address(to), 6);
 	assert_memory_equal(data + 6, mac_address(from), 6);
 	assert_int_equal(read16(data + 12), now.v6 ? 0x86dd : 0x0800);
+}
+
+/* --- services --- */
+
+void set_backend(uint32_t who, uint32_t l4_proto)
+{
+	service_put(l4_proto, now.v6, (enum who[]){ who, WHO_DEFAULT });
+}
+
+void add_port(uint32_t port, uint32_t l4_proto)
+{
+	service_put_too(l4_proto, now.v6, port);
+}
+
+/* --- checks of services --- */
+
+void cached_are(uint32_t count, uint32_t none)
+{
+	assert_int_equal(verdicts_cached(true).count, count);
+}
+
+/* Offset of the last packet's IP header; of the inner packet's if it left by a tunnel. */
+static size_t ip_offset(void)
+{
+	return 14 + (now.trace.reason == WR_REASON_TO_NODE ? (now.over6 ? 40 : 20) + 8 + 8 + 12 + 14 : 0);
+}
+
+static void end_is(bool source, uint32_t who, uint32_t port)
+{
+	const size_t ip = ip_offset(), size = now.v6 ? 16 : 4, at = ip + (now.v6 ? 8 : 12) + (source ? 0 : size);
+	const size_t ports = ip + (now.v6 ? 40 : 20);
+	const struct frame *f = &now.packet.out;
+
+	assert_in_range(f->len, ports + 4, FRAME_MAX);
+	assert_memory_equal(f->data + at, who_address(who, now.v6), size);
+	port = port == REMAPPED ? now.remapped : port;
+	assert_int_equal(read16(f->data + ports + (source ? 0 : 2)), port);
+}
+
+void goes_to(uint32_t who, uint32_t port)
+{
+	end_is(false, who, port);
+}
+
+void comes_from(uint32_t who, uint32_t port)
+{
+	end_is(true, who, port);
+}
+
+/* Of TCP and UDP, over the pseudo header. */
+static void sum_is_right(void)
+{
+	const size_t ip = ip_offset(), size = now.v6 ? 16 : 4, l4 = ip + (now.v6 ? 40 : 20);
+	const uint8_t *data = now.packet.out.data;
+	const size_t len = read16(data + ip + (now.v6 ? 4 : 2)) - (now.v6 ? 0 : 20);
+	const uint32_t pseudo = (uint32_t)len + data[ip + (now.v6 ? 6 : 9)];
+
+	assert_true(l4 + len <= now.packet.out.len);
+	assert_int_equal(sum16(sum16(pseudo, data + ip + (now.v6 ? 8 : 12), 2 * size), data + l4, len), 0xffff);
+}
+
+void is_remapped(uint32_t port, uint32_t none)
+{
+	const size_t at = ip_offset() + (now.v6 ? 40 : 20);
+
+	now.remapped = (uint16_t)read16(now.packet.out.data + at);
+	assert_int_not_equal(now.remapped, port);
+	assert_in_range(now.remapped, 32768, 65535);
+	assert_int_equal(now.remapped % 2, port % 2);
+	assert_true(now.trace.client_port);
+	sum_is_right();
+}
+
+void sctp_sum_is_right(uint32_t none, uint32_t no)
+{
+	const size_t l4 = ip_offset() + (now.v6 ? 40 : 20);
+	const uint8_t *sctp = now.packet.out.data + l4;
+
+	assert_in_range(now.packet.out.len, l4 + 12, FRAME_MAX);
+	assert_int_equal(sctp_sum_read(sctp), sctp_sum(sctp, now.packet.out.len - l4));
 }

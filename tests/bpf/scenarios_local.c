@@ -53,6 +53,10 @@ static void gets_firsts(uint32_t from, uint32_t count)
 /* An established connection that lasts moves to ct. */
 #define LASTS DO(pass_seconds, X(2)), SENDS(A, TO_ENDPOINT, ACK_TO_B)
 #define HANDSHAKE SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, ACK_TO_B)
+#define WORLD_CONNECTION                                                                                               \
+	SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN)),                                                        \
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),          \
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP())
 
 const struct scenario scenarios_local[] = {
 	/* --- TCP --- */
@@ -100,6 +104,25 @@ const struct scenario scenarios_local[] = {
 		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.ack = FIRST_SEQ + 7)), SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.ack = FIRST_SEQ + 8)),
 		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = RST, .seq = FIRST_SEQ + 7, .sport = 80, .dport = 40000)), DO(lives, X(WR_CT_LIFE_TCP)),
 		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = RST, .seq = FIRST_SEQ + 8, .sport = 80, .dport = 40000)),
+		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)) } },
+	{ "a forged FIN of the world does not close what the pod has half closed", .a = OPEN, .steps = {
+		WORLD_CONNECTION, GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = FIN | ACK, .seq = FAR, .ack = FAR, .sport = 80, .dport = 40000)),
+		DO(flags_are, X(ESTABLISHED)), SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = FIN | ACK)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = FIN | ACK, .seq = FAR, .sport = 80, .dport = 40000)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = FIN | ACK, .ack = FAR, .seq = FIRST_SEQ + 2, .sport = 80, .dport = 40000)),
+		DO(flags_are, X(ESTABLISHED | WR_CT_FIN_INITIATOR)), DO(lives, X(WR_CT_LIFE_TCP)), DO(pass_seconds, X(11)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.n = 100, .sport = 80, .dport = 40000)), SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.ack = FIRST_SEQ + 101)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = FIN | ACK, .seq = FIRST_SEQ + 2000, .sport = 80, .dport = 40000)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)) } },
+	{ "a FIN that is far ahead of what is acknowledged", .a = OPEN, .steps = {
+		WORLD_CONNECTION, SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = FIN | ACK)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = FIN | ACK, .seq = FIRST_SEQ + 900000, .sport = 80, .dport = 40000)), DO(lives, X(WR_CT_LIFE_TCP_CLOSING)) } },
+	{ "the world's reset with data that is not yet acknowledged", .a = OPEN, .steps = {
+		WORLD_CONNECTION, GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = RST | ACK, .seq = FIRST_SEQ + 3000, .ack = FAR, .sport = 80, .dport = 40000)),
+		DO(lives, X(WR_CT_LIFE_TCP)), GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = RST | ACK, .seq = FIRST_SEQ + 3000, .sport = 80, .dport = 40000)),
+		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)), SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()), DO(lives, X(WR_CT_LIFE_TCP)) } },
+	{ "a pod's reset through the stack", .steps = {
+		GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), TCP(.flags = SYN)), SENDS(B, TO_STACK, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), TCP()), GETS(B, DEVICE_A, DELIVERED, IP(.src = POD_A), TCP(.flags = RST, .seq = 5)),
 		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)) } },
 	{ "a reply alone establishes nothing", .a = CLIENT, .b = SERVER, .steps = {
 		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, SYN_TO_B),
@@ -253,8 +276,20 @@ const struct scenario scenarios_local[] = {
 		DO(flags_are, X(ESTABLISHED | WR_CT_FIN_INITIATOR)) } },
 	{ "a syn from the other side does not revive what was denied", .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_A), Y(HOST_ONLY)), SENDS(A, EGRESS_DENIED, ACK_TO_B),
-		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN)), SENDS(A, NO_CONNECTION, ACK_TO_B),
+		SENDS(B, TO_ENDPOINT, TCP_TO_A(.flags = SYN)), SENDS(A, NO_CONNECTION, TCP_TO_B(.n = 20)),
 		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = SYN | ACK)), SENDS(A, TO_ENDPOINT, ACK_TO_B) } },
+	/* RFC 9293 section 3.5.1. Nothing but an acknowledgement passes, and it opens nothing, whatever its number. */
+	{ "a syn meets an old connection of the responder's", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, TO_ENDPOINT, TCP_TO_A(.ack = 77)), DO(flags_are, X(0)),
+		SENDS(B, TO_ENDPOINT, ACK_TO_A), DO(flags_are, X(0)), SENDS(B, NO_CONNECTION, TCP_TO_A(.n = 1)),
+		SENDS(B, NO_CONNECTION, TCP_TO_A(.flags = FIN | ACK)), SENDS(B, NO_CONNECTION, TCP_TO_A(.flags = V(0))),
+		SENDS(A, TO_ENDPOINT, TCP_TO_B(.flags = RST, .seq = 77)), SENDS(A, TO_ENDPOINT, SYN_TO_B),
+		SENDS(B, TO_ENDPOINT, SYNACK_TO_A), SENDS(A, TO_ENDPOINT, ACK_TO_B), SENDS(B, TO_ENDPOINT, TCP_TO_A(.n = 1)) } },
+	{ "... in two fragments, with data in the second one", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), SENDS(B, NO_CONNECTION, IP(), FRAG(.more = 1), TCP(.words = 6, .sport = 80, .dport = 40000)) } },
+	{ "... under a new policy", .a = CLIENT, .b = SERVER, .steps = {
+		SENDS(A, TO_ENDPOINT, SYN_TO_B), DO(set_class, X(DEVICE_A), Y(CLIENT)), SENDS(B, TO_ENDPOINT, ACK_TO_A),
+		SENDS(B, NO_CONNECTION, TCP_TO_A(.n = 1)), DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(B, EGRESS_DENIED, ACK_TO_A) } },
 	{ "quarantine cuts", .a = CLIENT, .b = SERVER, .steps = {
 		HANDSHAKE, DO(set_class, X(DEVICE_B), Y(WR_CLASS_QUARANTINE)), SENDS(A, QUARANTINE, ACK_TO_B),
 		SENDS(B, QUARANTINE, ACK_TO_A) } },

@@ -2,9 +2,6 @@
 /* Flows with other nodes: of A, B and their host with pods of NODE_C and NODE_D, and with the world. */
 #include "scenario.h"
 
-#define C_ (WR_REMOTE | SLOT_C)
-#define D_ (WR_REMOTE | SLOT_D)
-
 #define TO_C IP(.dst = POD_C)
 #define FROM_C IP(.src = POD_C, .dst = POD_A)
 #define SYN_TO_C TO_C, TCP(.flags = SYN)
@@ -18,6 +15,16 @@
 #define C_ACK FROM_C, TCP()
 #define C_TO_WORLD IP(.src = POD_C, .dst = WORLD), UDP(.sport = 53, .dport = 40000)
 #define REPLY_TO_WORLD IP(.dst = WORLD), UDP(.sport = 53, .dport = 40000)
+
+/* Between the world and A: through the stack of NODE_C or NODE_D, or A's own connection, in the world's answer by NODE_D. */
+#define WORLD_SENDS(node, ...) ARRIVES_FROM(node, WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), TCP(__VA_ARGS__))
+#define WORLD_ANSWERS(r, ...) ARRIVES_FROM(NODE_D, WR_ID_WORLD, r, IP(.src = WORLD), TCP(.sport = 80, .dport = 40000, __VA_ARGS__))
+#define TO_CLIENT(where, ...) SENDS(A, TO_##where, IP(.dst = WORLD), TCP(.sport = 80, .dport = 40000, ##__VA_ARGS__))
+#define WORLD_HANDSHAKE WORLD_SENDS(NODE_C, .flags = SYN), TO_CLIENT(NODE, .flags = SYN | ACK), WORLD_SENDS(NODE_C)
+/* For over a second. */
+#define WORLD_STREAM                                                                                                   \
+	ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP()), SENDS(A, TO_NODE, REPLY_TO_WORLD), DO(pass_seconds, X(2)),  \
+		ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP())
 
 const struct scenario scenarios_remote[] = {
 	/* --- a pod begins --- */
@@ -114,6 +121,11 @@ const struct scenario scenarios_remote[] = {
 		DO(counted, X(WR_CT_STAT_REEVALUATED), Y(1)), DO(identify, X(0x1234)), DO(new_generation),
 		ARRIVES(0x0200000000001234, TO_ENDPOINT, FROM_C, UDP()), SENDS(A, TO_NODE, TO_C, UDP(.sport = 53, .dport = 40000)),
 		ARRIVES(0x0200000000001234, TO_ENDPOINT, FROM_C, UDP()), DO(flows_are, X(1), Y(0)) } },
+	{ "... and what was denied to it", .a = CLIENT, .steps = {
+		DO(ipcache_add, X(POD_C), Y(1)), SENDS(A, EGRESS_DENIED, UDP_TO_C), DO(new_generation), SENDS(A, EGRESS_DENIED, UDP_TO_C),
+		DO(counted, X(WR_CT_STAT_REEVALUATED), Y(1)), SENDS(A, EGRESS_DENIED, UDP_TO_C), DO(counted, X(WR_CT_STAT_REEVALUATED), Y(1)),
+		DO(identify, X(0xbad)), DO(new_generation), SENDS(A, TO_NODE, UDP_TO_C), ARRIVES(IDENTITY_OTHER, TO_ENDPOINT, UDP_FROM_C),
+		DO(flows_are, X(1), Y(0)) } },
 	{ "a pod of the same address on the wrong node", .a = TO_PODS, .steps = {
 		ARRIVES_FROM(NODE_D, IDENTITY_C, TUNNEL_SOURCE, C_SYN), DO(peer_is, X(D_)),
 		ARRIVES(IDENTITY_C, TUNNEL_SOURCE, IP(.src = POD_B), TCP(.flags = SYN)),
@@ -145,6 +157,51 @@ const struct scenario scenarios_remote[] = {
 		ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), TCP()), DO(is_between, X(C_), Y(DEVICE_A)), DO(via_stack, X(0)),
 		SENDS(A, TO_NODE, IP(.dst = WORLD), TCP(.flags = FIN | ACK, .sport = 80, .dport = 40000)), DO(peer_is, X(C_)), DO(owns, X(DEVICE_A), Y(1)),
 		GETS(A, NO_DEVICE, NO_CONNECTION, IP(), TCP()), GETS(A, DEVICE_B, SPOOFED_OUTSIDE, IP(.src = POD_A), TCP()) } },
+	{ "forged segments by another path do not move the world's connection", .a = WORLD_ONLY, .steps = {
+		WORLD_HANDSHAKE, DO(pass_seconds, X(2)), WORLD_SENDS(NODE_C), DO(flows_are, X(1), Y(0)),
+		WORLD_SENDS(NODE_D, .seq = FAR, .ack = FAR), DO(is_between, X(C_), Y(DEVICE_A)), WORLD_SENDS(NODE_D, .ack = FAR), WORLD_SENDS(NODE_D, .flags = SYN, .seq = FAR),
+		WORLD_SENDS(NODE_D, .flags = RST, .seq = FAR), WORLD_SENDS(NODE_D, .flags = FIN | ACK, .seq = FAR), WORLD_SENDS(NODE_D, .flags = SYN | ACK, .seq = FAR),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.seq = FAR, .ack = FAR)), GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN, .seq = FAR)),
+		DO(is_between, X(C_), Y(DEVICE_A)), DO(via_stack, X(0)), DO(lives, X(WR_CT_LIFE_TCP)), TO_CLIENT(NODE), DO(peer_is, X(C_)), DO(counted, X(WR_CT_STAT_CREATED), Y(1)),
+		WORLD_SENDS(NODE_D, .seq = FIRST_SEQ - 4000), DO(is_between, X(D_), Y(DEVICE_A)), TO_CLIENT(NODE), DO(peer_is, X(D_)),
+		WORLD_SENDS(NODE_C, .flags = SYN, .seq = FIRST_SEQ), DO(is_between, X(C_), Y(DEVICE_A)), DO(flows_are, X(1), Y(0)) } },
+	{ "... nor before it is established, but a repeated SYN does", .a = WORLD_ONLY, .steps = {
+		WORLD_SENDS(NODE_C, .flags = SYN), WORLD_SENDS(NODE_D, .flags = SYN, .seq = FAR), DO(is_between, X(D_), Y(DEVICE_A)),
+		WORLD_SENDS(NODE_C, .flags = SYN), DO(is_between, X(C_), Y(DEVICE_A)), TO_CLIENT(NODE, .flags = SYN | ACK), DO(peer_is, X(C_)),
+		WORLD_SENDS(NODE_D, .flags = SYN, .seq = FAR), WORLD_SENDS(NODE_D, .seq = FAR, .ack = FAR), TO_CLIENT(NODE, .flags = SYN | ACK), DO(peer_is, X(C_)),
+		WORLD_SENDS(NODE_D, .flags = SYN), TO_CLIENT(NODE, .flags = SYN | ACK), DO(peer_is, X(D_)), DO(flows_are, X(0), Y(1)), WORLD_SENDS(NODE_D), DO(flows_are, X(1), Y(0)) } },
+	{ "... but it moves if the node has gone by which it came", .a = WORLD_ONLY, .steps = {
+		WORLD_HANDSHAKE, DO(node_goes, X(SLOT_C)), WORLD_SENDS(NODE_D, .seq = FAR, .ack = FAR), DO(is_between, X(D_), Y(DEVICE_A)), TO_CLIENT(NODE), DO(peer_is, X(D_)) } },
+	{ "forged datagrams by another path do not move what streams", .a = WORLD_ONLY, .steps = {
+		WORLD_STREAM, DO(flows_are, X(1), Y(0)), ARRIVES_FROM(NODE_D, WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP()), DO(is_between, X(C_), Y(DEVICE_A)),
+		GETS(A, DEVICE_UPLINK, DELIVERED, IP(), UDP()), DO(is_between, X(C_), Y(DEVICE_A)), SENDS(A, TO_NODE, REPLY_TO_WORLD), DO(peer_is, X(C_)),
+		DO(pass_seconds, X(40)), ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP()), DO(pass_seconds, X(40)), SENDS(A, TO_NODE, REPLY_TO_WORLD),
+		ARRIVES_FROM(NODE_D, WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP()), DO(is_between, X(C_), Y(DEVICE_A)), DO(pass_seconds, X(22)),
+		ARRIVES_FROM(NODE_D, WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP()), DO(is_between, X(D_), Y(DEVICE_A)), SENDS(A, TO_NODE, REPLY_TO_WORLD), DO(peer_is, X(D_)),
+		DO(counted, X(WR_CT_STAT_CREATED), Y(1)), DO(node_goes, X(SLOT_D)), ARRIVES(WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP()), DO(is_between, X(C_), Y(DEVICE_A)) } },
+	{ "a pod's connection with the world, and forged segments by another node", .steps = {
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN)), GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()), WORLD_ANSWERS(TO_ENDPOINT, .seq = FAR, .ack = FAR), WORLD_ANSWERS(TO_ENDPOINT, .flags = SYN, .seq = FAR),
+		WORLD_ANSWERS(TO_ENDPOINT, .flags = RST, .seq = FAR), WORLD_ANSWERS(TO_ENDPOINT, .flags = FIN | ACK, .seq = FAR),
+		DO(is_between, X(DEVICE_A), Y(NO_DEVICE)), DO(lives, X(WR_CT_LIFE_TCP)), DO(counted, X(WR_CT_STAT_CREATED), Y(1)), SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()) } },
+	{ "... if the pod accepts no connections", .a = OUT_ONLY, .steps = {
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN)), GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()), WORLD_ANSWERS(INGRESS_DENIED, .flags = SYN, .seq = FAR), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)),
+		DO(lives, X(WR_CT_LIFE_TCP)), SENDS(A, TO_STACK, IP(.dst = WORLD), TCP()), GETS(A, DEVICE_UPLINK, DELIVERED, IP(), TCP(.sport = 80, .dport = 40000)) } },
+	{ "... and its datagrams", .a = OUT_ONLY, .steps = {
+		SENDS(A, TO_STACK, IP(.dst = WORLD), UDP()), ARRIVES_FROM(NODE_D, WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP(.sport = 53, .dport = 40000)),
+		DO(is_between, X(DEVICE_A), Y(NO_DEVICE)), SENDS(A, TO_STACK, IP(.dst = WORLD), UDP()), DO(set_class, X(DEVICE_A), Y(WR_CLASS_NOT_ISOLATED)), SENDS(A, TO_STACK, IP(.dst = WORLD), UDP()),
+		ARRIVES_FROM(NODE_D, WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD), UDP(.sport = 53, .dport = 40000)), DO(is_between, X(DEVICE_A), Y(NO_DEVICE)),
+		SENDS(A, TO_STACK, IP(.dst = WORLD), UDP()), DO(counted, X(WR_CT_STAT_CREATED), Y(1)) } },
+	{ "the LAN, in the place of another node's host", .a = IN_ONLY, .steps = {
+		ARRIVES(WR_ID_REMOTE_NODE, TO_ENDPOINT, IP(.src = NODE_C), TCP(.flags = SYN)), SENDS(A, TO_NODE, IP(.dst = NODE_C), TCP(.flags = SYN | ACK, .sport = 80, .dport = 40000)),
+		ARRIVES(WR_ID_REMOTE_NODE, TO_ENDPOINT, IP(.src = NODE_C), TCP()), GETS(A, DEVICE_UPLINK, DELIVERED, IP(.src = NODE_C), TCP(.flags = SYN, .seq = FAR)),
+		DO(is_between, X(C_), Y(DEVICE_A)), ARRIVES(WR_ID_REMOTE_NODE, TO_ENDPOINT, IP(.src = NODE_C), TCP()),
+		SENDS(A, TO_NODE, IP(.dst = NODE_C), TCP(.sport = 80, .dport = 40000)), DO(peer_is, X(C_)), DO(flows_are, X(1), Y(0)) } },
+	{ "the world's reset by another node's stack is exact, whatever is cached", .a = WORLD_ONLY, .steps = {
+		WORLD_HANDSHAKE, DO(pass_seconds, X(2)), WORLD_SENDS(NODE_C), TO_CLIENT(NODE, .ack = FIRST_SEQ + 1), TO_CLIENT(NODE, .ack = FIRST_SEQ + 300001), TO_CLIENT(NODE, .ack = FIRST_SEQ + 300002),
+		WORLD_SENDS(NODE_C, .flags = RST, .seq = FIRST_SEQ + 1), DO(lives, X(WR_CT_LIFE_TCP)), WORLD_SENDS(NODE_C, .flags = RST, .seq = FIRST_SEQ + 300002),
+		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)), DO(flows_are, X(0), Y(1)) } },
 	{ "another node's pod, by a device that no such packet enters by", .steps = {
 		SENDS(A, TO_NODE, UDP_TO_C), GETS(A, DEVICE_UPLINK, SPOOFED_OUTSIDE, UDP_FROM_C), GETS(A, DEVICE_B, SPOOFED_OUTSIDE, UDP_FROM_C),
 		GETS(A, DEVICE_UPLINK, SPOOFED_OUTSIDE, IP(.src = POD_D), UDP()), GETS(A, DEVICE_UPLINK, SPOOFED_OUTSIDE, IP(.src = GW_C), TCP(.flags = SYN)),

@@ -10,12 +10,6 @@
 
 /* --- acts --- */
 
-/* Makes this the service's only backend; WHO_DEFAULT: it has none. */
-static void set_backend(uint32_t who, uint32_t l4_proto)
-{
-	service_put(l4_proto, now.v6, (enum who[]){ who, WHO_DEFAULT });
-}
-
 /* All backends are C's pods but one, which is B; or B is not among them. Clients keep theirs for so many seconds. */
 static void affine_with_b(uint32_t seconds, uint32_t l4_proto)
 {
@@ -32,15 +26,52 @@ static void affine_b_only(uint32_t seconds, uint32_t l4_proto)
 	service_put_affine(l4_proto, now.v6, (enum who[]){ POD_B, WHO_DEFAULT }, seconds);
 }
 
-/* Another port with the same backend. */
-static void add_port(uint32_t port, uint32_t l4_proto)
+/* A service for clients outside; the flow of WORLD_FAR's port has C's pod in its table, all others have B. */
+static void put_table(uint32_t sport, uint32_t l4_proto)
 {
-	service_put_too(l4_proto, now.v6, port);
+	service_put_table(l4_proto, now.v6, WORLD_FAR, sport, false, true);
+}
+
+static void put_affine_table(uint32_t sport, uint32_t l4_proto)
+{
+	service_put_table(l4_proto, now.v6, WORLD_FAR, sport, true, true);
+}
+
+static void put_lost_table(uint32_t sport, uint32_t l4_proto)
+{
+	service_put_table(l4_proto, now.v6, WORLD_FAR, sport, false, false);
+}
+
+/* The service's address is a ClusterIP, of which all ports are known (COMPLETE), or not (0: another proxy has it). */
+#define COMPLETE WR_CLUSTER_IP_COMPLETE
+static void cluster_ip(uint32_t flags, uint32_t none)
+{
+	service_address_put(now.v6, flags);
+}
+
+/* A ServiceCIDR of this length with that address. */
+static void service_cidr(uint32_t who, uint32_t len)
+{
+	service_cidr_put(now.v6, who, now.v6 && len == 32 ? 128 : len);
+}
+
+/* The service is for that client only; WHO_DEFAULT: for none. */
+static void restrict_to(uint32_t who, uint32_t l4_proto)
+{
+	service_restrict(l4_proto, now.v6, who, now.v6 ? 128 : 32);
 }
 
 static void no_service(uint32_t none, uint32_t no)
 {
 	services_clear();
+}
+
+/* Port 80 of the host is the pod's port 8080, for all protocols. */
+static void host_port(uint32_t device, uint32_t who)
+{
+	host_port_put(IPPROTO_TCP, now.v6, who, device);
+	host_port_put(IPPROTO_UDP, now.v6, who, device);
+	host_port_put(IPPROTO_SCTP, now.v6, who, device);
 }
 
 static void forget_affinity(uint32_t none, uint32_t no)
@@ -58,6 +89,16 @@ static void remembered_are(uint32_t count, uint32_t none)
 static void forget_flows(uint32_t none, uint32_t no)
 {
 	flows_clear();
+	now.cached_in = verdicts_cached(true).latest;
+}
+
+/* Since forget_flows(), the packets have gone by cached verdicts alone; unless those have ended with their second. */
+static void none_is_tracked(uint32_t none, uint32_t no)
+{
+	if (verdicts_cached(true).latest == now.cached_in)
+		flows_are(0, 0);
+	else
+		print_message("  a new second: cached verdicts have ended\n");
 }
 
 static bool is_of_no_service(const void *key, struct wr_ct *ct, bool in_table, void *arg)
@@ -75,35 +116,6 @@ static void forget_lists(uint32_t none, uint32_t no)
 static void forget_service(uint32_t none, uint32_t no)
 {
 	flows_each(now.v6, is_of_no_service, NULL);
-}
-
-/* Verdicts with NAT cached since the last pass_seconds(), including expired ones. */
-static void cached_are(uint32_t count, uint32_t none)
-{
-	assert_int_equal(verdicts_cached(true), count);
-}
-
-/* Checks the last packet's source, or destination: address and port; of the inner packet if it left by a tunnel. */
-static void end_is(bool source, uint32_t who, uint32_t port)
-{
-	const size_t outer = now.trace.reason == WR_REASON_TO_NODE ? (now.over6 ? 40 : 20) + 8 + 8 + 12 + 14 : 0;
-	const size_t ip = 14 + outer, size = now.v6 ? 16 : 4, at = ip + (now.v6 ? 8 : 12) + (source ? 0 : size);
-	const size_t ports = ip + (now.v6 ? 40 : 20);
-	const struct frame *f = &now.packet.out;
-
-	assert_in_range(f->len, ports + 4, FRAME_MAX);
-	assert_memory_equal(f->data + at, who_address(who, now.v6), size);
-	assert_int_equal(read16(f->data + ports + (source ? 0 : 2)), port);
-}
-
-static void goes_to(uint32_t who, uint32_t port)
-{
-	end_is(false, who, port);
-}
-
-static void comes_from(uint32_t who, uint32_t port)
-{
-	end_is(true, who, port);
 }
 
 /* --- scenarios --- */
@@ -136,7 +148,140 @@ static void comes_from(uint32_t who, uint32_t port)
 #define NEW(r, port) SENDS(A, r, TO_SERVICE, TCP(.flags = SYN, .sport = port, .dport = 80))
 #define END_B SENDS(A, TO_ENDPOINT, SEGMENT(.flags = FIN | ACK)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK))
 
+/* Of a client outside the cluster. */
+#define ASKED_BY(client, r, port) BARE(MAC_OTHER, r, IP(.src = client, .dst = WORLD), UDP(.sport = port, .dport = 80))
+
+/* Of a client outside, to a hostPort of B's; what B replies to WORLD_FAR. */
+#define TO_HOST_PORT(client, r, ...) BARE(MAC_OTHER, r, IP(.src = client, .dst = HOST), __VA_ARGS__)
+#define OF_HOST_PORT(r, ...) SENDS(B, r, IP(.src = POD_B, .dst = WORLD_FAR), __VA_ARGS__)
+
+/* A connection of WORLD_FAR with B: by way of another node, at this node's uplink, and B's replies. */
+#define BY_NODE(node, r, ...)                                                                                          \
+	ARRIVES_FROM(node, WR_ID_WORLD, r, IP(.src = WORLD_FAR, .dst = POD_B), TCP(.sport = 41001, .dport = 8080, __VA_ARGS__))
+#define DIRECTLY(r, ...)                                                                                               \
+	BARE(MAC_OTHER, r, IP(.src = WORLD_FAR, .dst = WORLD), TCP(.sport = 41001, .dport = 80, __VA_ARGS__))
+#define ANSWERED(r, ...)                                                                                               \
+	SENDS(B, r, IP(.src = POD_B, .dst = WORLD_FAR), TCP(.sport = 8080, .dport = 41001, __VA_ARGS__))
+/* Of the host's process behind the service, to the client outside. */
+#define FROM_PROCESS UDP(.sport = 8080, .dport = 40000)
+#define SEGMENT_OF_PROCESS(f) TCP(.flags = f, .sport = 8080, .dport = 40000)
+#define FORWARDED(r, ...)                                                                                              \
+	{                                                                                                              \
+		.program = TO_UPLINK, .entered = DEVICE_A, .reason = WR_REASON_##r,                                    \
+		.in = { ETH(), IP(.src = NODE, .dst = WORLD_NEAR), __VA_ARGS__ }                                       \
+	}
+
 const struct scenario scenarios_service[] = {
+	/* --- tables --- */
+	{ "an element of the table is a flow's", .steps = {
+		DO(put_table, X(41000), Y(IPPROTO_UDP)), ASKED_BY(WORLD_FAR, TO_NODE, 41000), DO(goes_to, X(POD_C), Y(8080)),
+		ASKED_BY(WORLD_FAR, TO_ENDPOINT, 41001), DO(goes_to, X(POD_B), Y(8080)), ASKED_BY(WORLD_FAR, TO_ENDPOINT, 41002),
+		ASKED_BY(WORLD_FAR, TO_ENDPOINT, 41003), ASKED_BY(WORLD_FAR, TO_ENDPOINT, 41004), ASKED_BY(WORLD_NEAR, TO_ENDPOINT, 41000),
+		BARE(MAC_OTHER, NONE, IP(.src = WORLD_FAR, .dst = WORLD), TCP(.flags = SYN, .sport = 41000, .dport = 80)),
+		DO(put_table, X(41002), Y(IPPROTO_UDP)), ASKED_BY(WORLD_FAR, TO_NODE, 41000), DO(forget_flows),
+		ASKED_BY(WORLD_FAR, TO_ENDPOINT, 41000), ASKED_BY(WORLD_FAR, TO_NODE, 41002) } },
+	{ "with affinity it is the client's, until it has a backend", .steps = {
+		DO(put_affine_table, X(41000), Y(IPPROTO_UDP)), ASKED_BY(WORLD_FAR, TO_NODE, 41001), ASKED_BY(WORLD_FAR, TO_NODE, 41002),
+		ASKED_BY(WORLD_NEAR, TO_ENDPOINT, 41001), DO(put_table, X(41000), Y(IPPROTO_UDP)), ASKED_BY(WORLD_FAR, TO_ENDPOINT, 41003),
+		DO(put_affine_table, X(41000), Y(IPPROTO_UDP)), ASKED_BY(WORLD_FAR, TO_NODE, 41004) } },
+	/* --- flows that move from node to node --- */
+	{ "a connection comes from another node, and goes back", .steps = {
+		DO(put_table, X(41000), Y(IPPROTO_TCP)), BY_NODE(NODE_C, TO_ENDPOINT, .flags = SYN), ANSWERED(TO_NODE, .flags = SYN | ACK),
+		BY_NODE(NODE_C, TO_ENDPOINT), ANSWERED(TO_NODE), DO(peer_is, X(C_)), DIRECTLY(TO_ENDPOINT), DO(goes_to, X(POD_B), Y(8080)),
+		ANSWERED(TO_CLIENT), DO(comes_from, X(WORLD), Y(80)), DIRECTLY(TO_ENDPOINT), BY_NODE(NODE_C, TO_ENDPOINT), ANSWERED(TO_NODE),
+		DO(comes_from, X(POD_B), Y(8080)), DO(peer_is, X(C_)), DIRECTLY(TO_ENDPOINT), ANSWERED(TO_CLIENT), DO(comes_from, X(WORLD), Y(80)) } },
+	{ "to a third node's pod", .steps = {
+		DO(put_table, X(41001), Y(IPPROTO_TCP)), DIRECTLY(TO_NODE), DO(goes_to, X(POD_C), Y(8080)),
+		ARRIVES(IDENTITY_C, TO_CLIENT, IP(.src = POD_C, .dst = WORLD_FAR), TCP(.sport = 8080, .dport = 41001)),
+		DO(comes_from, X(WORLD), Y(80)), DIRECTLY(TO_NODE) } },
+	{ "what does not move: to a pod with a policy without a connection, a reset", .b = IN_ONLY, .steps = {
+		DO(put_table, X(41000), Y(IPPROTO_TCP)), DIRECTLY(NO_CONNECTION), DIRECTLY(NONE, .flags = RST), DO(flows_are, X(0), Y(0)) } },
+	{ "a SYN, and a segment with a number far off, move no connection", .steps = {
+		DO(put_table, X(41000), Y(IPPROTO_TCP)), BY_NODE(NODE_C, TO_ENDPOINT, .flags = SYN), ANSWERED(TO_NODE, .flags = SYN | ACK),
+		BY_NODE(NODE_C, TO_ENDPOINT), BY_NODE(NODE_D, TO_ENDPOINT, .flags = SYN, .seq = 0x40000000), ANSWERED(TO_NODE), DO(peer_is, X(C_)),
+		BY_NODE(NODE_D, TO_ENDPOINT, .seq = 0x40000000), ANSWERED(TO_NODE), DO(peer_is, X(C_)), DIRECTLY(TO_ENDPOINT, .seq = 0x40000000),
+		ANSWERED(TO_NODE), DO(peer_is, X(C_)), BY_NODE(NODE_D, TO_ENDPOINT), ANSWERED(TO_NODE), DO(peer_is, X(D_)),
+		BY_NODE(NODE_C, TO_ENDPOINT, .ack = 0x40000000), ANSWERED(TO_NODE), DO(peer_is, X(D_)),
+		BY_NODE(NODE_C, TO_ENDPOINT, .seq = FIRST_SEQ + 1 - 0x100000), ANSWERED(TO_NODE), DO(peer_is, X(C_)) } },
+	{ "datagrams move at once", .steps = {
+		DO(put_table, X(41000), Y(IPPROTO_UDP)),
+		ARRIVES_FROM(NODE_C, WR_ID_WORLD, TO_ENDPOINT, IP(.src = WORLD_FAR, .dst = POD_B), UDP(.sport = 41001, .dport = 8080)),
+		ASKED_BY(WORLD_FAR, TO_ENDPOINT, 41001), SENDS(B, TO_CLIENT, IP(.src = POD_B, .dst = WORLD_FAR), UDP(.sport = 8080, .dport = 41001)),
+		DO(comes_from, X(WORLD), Y(80)) } },
+
+	{ "a table that is lost costs its choice only", .steps = {
+		DO(put_lost_table, X(41000), Y(IPPROTO_UDP)), ASKED_BY(WORLD_FAR, TO_ENDPOINT, 41000), ASKED_BY(WORLD_FAR, TO_ENDPOINT, 41001) } },
+
+	/* --- SCTP: its checksum covers the ports --- */
+#define INIT SCTP(.dport = 80, .n = 20)
+#define CHUNKS SCTP(.seq = 9, .dport = 80, .n = 999)
+#define CHUNKS_BACK SCTP(.seq = 7, .sport = 8080, .dport = 40000, .n = 64)
+#define GOES_TO(who) DO(goes_to, X(who), Y(8080)), DO(sctp_sum_is_right)
+#define COMES_BACK DO(comes_from, X(WORLD), Y(80)), DO(sctp_sum_is_right)
+	{ "sctp of a pod", .steps = {
+		DO(pass_seconds, X(1)), DO(set_backend, X(POD_B), Y(IPPROTO_SCTP)), SENDS(A, SERVICE_SCTP, TO_SERVICE, FRAG(.more = 1), INIT),
+		DO(flows_are, X(0), Y(0)), SENDS(A, TO_ENDPOINT, TO_SERVICE, INIT), GOES_TO(POD_B), SENDS(B, TO_ENDPOINT, IP(), CHUNKS_BACK),
+		COMES_BACK, SENDS(A, TO_ENDPOINT, TO_SERVICE, CHUNKS), GOES_TO(POD_B), DO(cached_are, X(2)), DO(forget_flows),
+		SENDS(A, TO_ENDPOINT, TO_SERVICE, CHUNKS), GOES_TO(POD_B), SENDS(B, TO_ENDPOINT, IP(), CHUNKS_BACK), COMES_BACK, DO(none_is_tracked) } },
+	{ "sctp of a pod, to another node", .steps = {
+		DO(pass_seconds, X(1)), DO(set_backend, X(POD_C), Y(IPPROTO_SCTP)), SENDS(A, TO_NODE, TO_SERVICE, INIT), GOES_TO(POD_C),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, IP(.src = POD_C, .dst = POD_A), CHUNKS_BACK), COMES_BACK, SENDS(A, TO_NODE, TO_SERVICE, CHUNKS), GOES_TO(POD_C),
+		DO(cached_are, X(2)), DO(forget_flows), SENDS(A, TO_NODE, TO_SERVICE, CHUNKS), GOES_TO(POD_C),
+		ARRIVES(IDENTITY_C, TO_ENDPOINT, IP(.src = POD_C, .dst = POD_A), CHUNKS_BACK), COMES_BACK, DO(none_is_tracked) } },
+	{ "sctp of a client outside", .steps = {
+		DO(set_backend, X(POD_B), Y(IPPROTO_SCTP)), CLIENT_SENDS(SERVICE_SCTP, FRAG(.more = 1), INIT), DO(flows_are, X(0), Y(0)),
+		CLIENT_SENDS(TO_ENDPOINT, INIT), GOES_TO(POD_B),
+		SENDS(B, TO_CLIENT, IP(.src = POD_B, .dst = WORLD_NEAR), CHUNKS_BACK), COMES_BACK, CLIENT_SENDS(TO_ENDPOINT, CHUNKS), GOES_TO(POD_B),
+		SENDS(B, SERVICE_SCTP, IP(.src = POD_B, .dst = WORLD_NEAR), FRAG(.more = 1), SCTP(.seq = 7, .sport = 8080, .dport = 40000, .n = 12)),
+		CLIENT_SENDS(SERVICE_SCTP, FRAG(.more = 1), SCTP(.seq = 9, .dport = 80, .n = 12)) } },
+	{ "sctp of a client outside, to another node", .steps = {
+		DO(set_backend, X(POD_C), Y(IPPROTO_SCTP)), CLIENT_SENDS(TO_NODE, INIT), GOES_TO(POD_C),
+		ARRIVES(IDENTITY_C, TO_CLIENT, IP(.src = POD_C, .dst = WORLD_NEAR), CHUNKS_BACK), COMES_BACK, CLIENT_SENDS(TO_NODE, CHUNKS), GOES_TO(POD_C) } },
+	{ "sctp of a client outside, to a process of this host", .steps = {
+		DO(set_backend, X(NODE), Y(IPPROTO_SCTP)), CLIENT_SENDS(TO_STACK, INIT), GOES_TO(NODE), HOST_SENDS(TO_CLIENT, CHUNKS_BACK), COMES_BACK,
+		CLIENT_SENDS(TO_STACK, CHUNKS), GOES_TO(NODE) } },
+	{ "sctp of a client outside, to a process of another node's host", .steps = {
+		DO(set_backend, X(NODE_C), Y(IPPROTO_SCTP)), CLIENT_SENDS(TO_NODE, INIT), GOES_TO(NODE_C),
+		ARRIVES(WR_ID_REMOTE_NODE, TO_CLIENT, IP(.src = NODE_C, .dst = WORLD_NEAR), CHUNKS_BACK), COMES_BACK, CLIENT_SENDS(TO_NODE, CHUNKS),
+		GOES_TO(NODE_C) } },
+	/* --- hostPorts --- */
+	{ "a hostPort, of a client outside", .steps = {
+		DO(host_port, X(DEVICE_B)), TO_HOST_PORT(WORLD_FAR, TO_ENDPOINT, TCP(.flags = SYN, .sport = 41000, .dport = 80)),
+		DO(goes_to, X(POD_B), Y(8080)), OF_HOST_PORT(TO_CLIENT, TCP(.flags = SYN | ACK, .sport = 8080, .dport = 41000)),
+		DO(comes_from, X(HOST), Y(80)), TO_HOST_PORT(WORLD_FAR, TO_ENDPOINT, TCP(.sport = 41000, .dport = 80)),
+		OF_HOST_PORT(TO_CLIENT, TCP(.sport = 8080, .dport = 41000)), DO(no_service),
+		TO_HOST_PORT(WORLD_FAR, NONE, TCP(.sport = 41000, .dport = 80)),
+		TO_HOST_PORT(WORLD_FAR, NONE, TCP(.flags = SYN, .sport = 41001, .dport = 80)) } },
+	{ "a hostPort: its policy sees the client", .b = WORLD_ONLY, .steps = {
+		DO(host_port, X(DEVICE_B)), TO_HOST_PORT(WORLD, TO_ENDPOINT, UDP(.sport = 41000, .dport = 80)),
+		TO_HOST_PORT(WORLD_FAR, INGRESS_DENIED, UDP(.sport = 41000, .dport = 80)) } },
+	{ "a hostPort, of a pod and of itself", .steps = {
+		DO(host_port, X(DEVICE_B)), SENDS(A, TO_ENDPOINT, IP(.dst = HOST), UDP(.dport = 80)), DO(goes_to, X(POD_B), Y(8080)),
+		SENDS(B, TO_ENDPOINT, REPLY_B), DO(comes_from, X(HOST), Y(80)),
+		SENDS(B, TO_ENDPOINT, IP(.src = POD_B, .dst = HOST), UDP(.sport = 41000, .dport = 80)), DO(goes_to, X(POD_B), Y(8080)),
+		DO(comes_from, X(HOST), Y(41000)) } },
+	{ "a hostPort: not at addresses of others, nor for what may be a reply", .steps = {
+		DO(host_port, X(DEVICE_B)), DO(host_port, X(DEVICE_B), Y(WORLD)),
+		BARE(MAC_OTHER, NONE, IP(.src = WORLD_FAR, .dst = WORLD), UDP(.sport = 41000, .dport = 80)),
+		SENDS(A, TO_STACK, IP(.dst = WORLD), UDP(.dport = 80)), SENDS(A, TO_STACK, IP(.dst = WORLD), TCP(.flags = SYN, .dport = 80)),
+		TO_HOST_PORT(WORLD_FAR, NONE, TCP(.flags = SYN | ACK, .sport = 41000, .dport = 80)),
+		TO_HOST_PORT(WORLD_FAR, NONE, TCP(.sport = 41000, .dport = 80)), TO_HOST_PORT(WORLD_FAR, NONE, UDP(.sport = 41000, .dport = 81)),
+		DO(flows_are, X(0), Y(2)) } },
+	{ "a hostPort's pod goes: rejected, as long as the map has it; then it is another pod's", .steps = {
+		DO(host_port, X(DEVICE_B)), TO_HOST_PORT(WORLD_FAR, TO_ENDPOINT, UDP(.sport = 41000, .dport = 80)),
+		DO(remove_pod, X(DEVICE_B)), TO_HOST_PORT(WORLD_FAR, NO_BACKEND, TCP(.flags = SYN, .sport = 41000, .dport = 80)),
+		DO(no_service), DO(host_port, X(DEVICE_A)), TO_HOST_PORT(WORLD_FAR, TO_ENDPOINT, UDP(.sport = 41000, .dport = 80)),
+		DO(goes_to, X(POD_A), Y(8080)) } },
+	{ "a hostPort of one address precedes that of all, and a Service both", .steps = {
+		DO(host_port, X(DEVICE_A)), DO(host_port, X(DEVICE_B), Y(HOST)),
+		TO_HOST_PORT(WORLD_FAR, TO_ENDPOINT, UDP(.sport = 41000, .dport = 80)), DO(goes_to, X(POD_B), Y(8080)),
+		DO(set_backend, X(POD_C), Y(IPPROTO_UDP)), DO(host_port, X(DEVICE_B), Y(WORLD)), ASKED_BY(WORLD_FAR, TO_NODE, 41001),
+		DO(goes_to, X(POD_C), Y(8080)) } },
+	{ "a hostPort of SCTP", .steps = {
+		DO(host_port, X(DEVICE_B)), TO_HOST_PORT(WORLD_FAR, TO_ENDPOINT, SCTP(.type = V(1), .sport = 41000, .dport = 80, .n = 20)),
+		GOES_TO(POD_B), OF_HOST_PORT(TO_CLIENT, SCTP(.type = V(2), .sport = 8080, .dport = 41000, .n = 20)), DO(comes_from, X(HOST), Y(80)),
+		DO(sctp_sum_is_right) } },
+
 	/* --- the backend goes --- */
 	{ "datagrams move", .steps = {
 		DO(set_backend, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, REQUEST), DO(goes_to, X(POD_B), Y(8080)),
@@ -192,16 +337,16 @@ const struct scenario scenarios_service[] = {
 	{ "a flow that is denied after a reply keeps its NAT entry", .a = OPEN, .b = OPEN, .steps = {
 		DO(set_backend, X(POD_B), Y(IPPROTO_UDP)), DO(add_port, X(81), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, REQUEST), SENDS(B, TO_ENDPOINT, REPLY_B),
 		DO(set_class, X(DEVICE_A), Y(CLOSED)), SENDS(A, EGRESS_DENIED, REQUEST), DO(set_class, X(DEVICE_A), Y(OPEN)),
-		SENDS(A, SERVICE_CLASH, TO_SERVICE, UDP(.dport = 81)), SENDS(A, TO_ENDPOINT, REQUEST), SENDS(B, TO_ENDPOINT, REPLY_B),
+		SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.dport = 81)), DO(is_remapped, X(40000)), SENDS(A, TO_ENDPOINT, REQUEST), SENDS(B, TO_ENDPOINT, REPLY_B),
 		DO(comes_from, X(WORLD), Y(80)) } },
 	{ "a flow the other way through the same service", .a = OPEN, .b = OPEN, .steps = {
 		DO(set_backend, X(POD_B), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 8080, .dport = 80)), DO(goes_to, X(POD_B), Y(8080)),
-		DO(set_backend, X(POD_A), Y(IPPROTO_UDP)), SENDS(B, SERVICE_CLASH, TO_SERVICE, UDP(.sport = 8080, .dport = 80)),
+		DO(set_backend, X(POD_A), Y(IPPROTO_UDP)), SENDS(B, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 8080, .dport = 80)), DO(is_remapped, X(8080)),
 		SENDS(B, TO_ENDPOINT, IP(), UDP(.sport = 8080, .dport = 8080)), DO(comes_from, X(WORLD), Y(80)), DO(pass_seconds, X(121)),
 		SENDS(B, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 8080, .dport = 80)), DO(goes_to, X(POD_A), Y(8080)) } },
 	{ "a connection the other way through the same service", .a = OPEN, .b = OPEN, .steps = {
 		DO(set_backend, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, TO_SERVICE, TCP(.flags = SYN, .sport = 8080, .dport = 80)),
-		DO(set_backend, X(POD_A), Y(IPPROTO_TCP)), SENDS(B, SERVICE_CLASH, TO_SERVICE, TCP(.flags = SYN, .sport = 8080, .dport = 80)),
+		DO(set_backend, X(POD_A), Y(IPPROTO_TCP)), SENDS(B, TO_ENDPOINT, TO_SERVICE, TCP(.flags = SYN, .sport = 8080, .dport = 80)), DO(is_remapped, X(8080)),
 		SENDS(B, TO_ENDPOINT, IP(), TCP(.flags = SYN | ACK, .sport = 8080, .dport = 8080)), DO(comes_from, X(WORLD), Y(80)) } },
 
 	/* --- time --- */
@@ -234,11 +379,17 @@ const struct scenario scenarios_service[] = {
 		CONNECT_B, END_B, DO(forget_service), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(goes_to, X(POD_B), Y(8080)),
 		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(0), Y(3)), TO_B,
 		DO(flows_are, X(3), Y(0)), DO(owns, X(DEVICE_A), Y(3)) } },
-	{ "the ports of a closed connection to the backend itself are not", .steps = {
+	{ "... also of a connection to the backend itself", .steps = {
 		DO(set_backend, X(POD_B), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, DIRECT(.flags = SYN)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)),
-		SENDS(A, TO_ENDPOINT, DIRECT(.flags = FIN | ACK)), SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK)), DO(flows_are, X(0), Y(1)),
-		SENDS(A, SERVICE_CLASH, SEGMENT(.flags = SYN)), DO(pass_seconds, X(11)), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)),
-		DO(goes_to, X(POD_B), Y(8080)) } },
+		SENDS(A, TO_ENDPOINT, DIRECT(.flags = FIN | ACK)),
+		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = FIN | ACK)), DO(flows_are, X(0), Y(1)),
+		SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), DO(goes_to, X(POD_B), Y(8080)),
+		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), DO(comes_from, X(WORLD), Y(80)) } },
+	{ "... and through another service", .steps = {
+		CONNECT_B, END_B, DO(add_port, X(81), Y(IPPROTO_TCP)),
+		SENDS(A, TO_ENDPOINT, TO_SERVICE, TCP(.flags = SYN, .dport = 81)), DO(goes_to, X(POD_B), Y(8080)),
+		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)),
+		DO(comes_from, X(WORLD), Y(81)) } },
 	{ "a former backend's end is not that of the connection after it", .steps = {
 		CONNECT_B, SENDS(A, TO_ENDPOINT, SEGMENT(.flags = FIN | ACK)), DO(set_backend, X(POD_C), Y(IPPROTO_TCP)), SENDS(A, TO_NODE, SEGMENT(.flags = SYN)),
 		ARRIVES(IDENTITY_C, TO_ENDPOINT, SEGMENT_C(.flags = SYN | ACK)), TO_C, DO(flows_are, X(5), Y(0)),
@@ -324,6 +475,9 @@ const struct scenario scenarios_service[] = {
 	{ "... and of another node, which is closed to", .a = OPEN, .steps = {
 		CONNECT_C, DO(set_class, X(DEVICE_A), Y(CLOSED)), ARRIVES(IDENTITY_C, EGRESS_DENIED, SEGMENT_C(.flags = FIN | ACK)),
 		SENDS(A, EGRESS_DENIED, SEGMENT(.flags = FIN | ACK)), ARRIVES(IDENTITY_C, EGRESS_DENIED, SEGMENT_C()) } },
+	{ "the port of a connection to a service that has gone", .steps = {
+		CONNECT_B, DO(no_service), TO_B, FROM_B, SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)), TO_B, FROM_B, END_B,
+		SENDS(A, TO_STACK, SEGMENT(.flags = SYN)) } },
 	{ "an end goes by the cache only with an entry", .a = OPEN, .b = OPEN, .steps = {
 		CONNECT_B, DO(forget_flows), SENDS(A, NO_CONNECTION, SEGMENT(.flags = FIN | ACK)), SENDS(B, NO_CONNECTION, SEGMENT_B(.flags = RST)) } },
 	{ "both ends of a connection to another node", .steps = {
@@ -390,6 +544,47 @@ const struct scenario scenarios_service[] = {
 		DO(set_class, X(DEVICE_A), Y(WORLD_ONLY)), SENDS(A, NO_BACKEND, REQUEST), DO(flows_are, X(0), Y(0)),
 		DO(set_class, X(DEVICE_A), Y(WR_CLASS_QUARANTINE)), SENDS(A, QUARANTINE, REQUEST), DO(flows_are, X(0), Y(0)) } },
 
+	/* --- ports and addresses that no service has --- */
+#define NO_PORT(r) SENDS(A, r, TO_SERVICE, TCP(.flags = SYN, .sport = 40001, .dport = 81))
+	{ "a port that the ClusterIP does not have", .steps = {
+		DO(set_backend, X(POD_B), Y(IPPROTO_TCP)), NO_PORT(TO_STACK), DO(cluster_ip, X(0)), NO_PORT(TO_STACK), DO(forget_flows),
+		DO(cluster_ip, X(COMPLETE)), NO_PORT(NO_SERVICE_PORT), SENDS(A, NO_SERVICE_PORT, REQUEST), SENDS(A, NO_SERVICE_PORT, TO_SERVICE, ICMP()),
+		SENDS(A, NO_SERVICE_PORT, TO_SERVICE, SCTP(.dport = 80)), DO(flows_are, X(0), Y(0)), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)),
+		DO(goes_to, X(POD_B), Y(8080)) } },
+	{ "a denied client does not learn that", .steps = {
+		DO(set_backend, X(POD_B), Y(IPPROTO_TCP)), DO(cluster_ip, X(COMPLETE)), DO(service_cidr, X(WORLD_FAR), Y(32)),
+		DO(set_class, X(DEVICE_A), Y(CLOSED)), NO_PORT(EGRESS_DENIED), SENDS(A, EGRESS_DENIED, TO_SERVICE, ICMP()),
+		SENDS(A, EGRESS_DENIED, IP(.dst = WORLD_FAR), UDP(.dport = 80)), DO(flows_are, X(0), Y(0)),
+		DO(set_class, X(DEVICE_A), Y(WORLD_ONLY)), NO_PORT(NO_SERVICE_PORT), SENDS(A, EGRESS_DENIED, IP(.dst = WORLD_FAR), UDP(.dport = 80)),
+		DO(set_class, X(DEVICE_A), Y(WR_CLASS_QUARANTINE)), NO_PORT(QUARANTINE), DO(flows_are, X(0), Y(0)) } },
+	{ "what the stack had before goes on", .steps = {
+		DO(set_backend, X(POD_B), Y(IPPROTO_TCP)), NO_PORT(TO_STACK), GETS(A, DEVICE_UPLINK, DELIVERED, IP(.src = WORLD), TCP(.flags = SYN | ACK, .sport = 81, .dport = 40001)),
+		DO(cluster_ip, X(COMPLETE)), SENDS(A, TO_STACK, TO_SERVICE, TCP(.sport = 40001, .dport = 81)),
+		SENDS(A, NO_SERVICE_PORT, TO_SERVICE, TCP(.flags = SYN, .sport = 40002, .dport = 81)), SENDS(A, TO_STACK, TO_SERVICE, TCP(.sport = 40001, .dport = 81)) } },
+	{ "the rest of a datagram that is rejected", .steps = {
+		DO(set_backend, X(POD_B), Y(IPPROTO_TCP)), DO(cluster_ip, X(COMPLETE)),
+		SENDS(A, NO_SERVICE_PORT, TO_SERVICE, FRAG(.more = 1), UDP(.dport = 81, .n = 8, .len = 24)),
+		SENDS(A, FRAGMENT, TO_SERVICE, FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8)) } },
+	{ "an address that no Service has", .steps = {
+		DO(set_backend, X(POD_B), Y(IPPROTO_TCP)), DO(cluster_ip, X(0)), DO(service_cidr, X(WORLD), Y(8)), SENDS(A, NO_SERVICE, IP(.dst = WORLD_NEAR), UDP(.dport = 80)),
+		SENDS(A, NO_SERVICE, IP(.dst = WORLD_NEAR), ICMP()), DO(flows_are, X(0), Y(0)), NO_PORT(TO_STACK), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)),
+		DO(no_service), SENDS(A, TO_STACK, IP(.dst = WORLD_NEAR), UDP(.dport = 80)) } },
+	{ "a ServiceCIDR of all addresses cuts off neither pods nor nodes", .steps = {
+		DO(set_backend, X(POD_B), Y(IPPROTO_TCP)), DO(service_cidr, X(WORLD), Y(0)), SENDS(A, NO_SERVICE, IP(.dst = WORLD_FAR), UDP(.dport = 80)),
+		SENDS(A, TO_ENDPOINT, IP(), UDP(.dport = 80)), SENDS(A, TO_NODE, IP(.dst = POD_C), UDP(.dport = 80)), SENDS(A, TO_STACK, IP(.dst = NODE_C), UDP(.dport = 80)),
+		SENDS(A, TO_STACK, IP(.dst = HOST), UDP(.dport = 80)) } },
+
+	/* --- source ranges --- */
+	{ "source ranges", .steps = {
+		DO(set_backend, X(POD_B), Y(IPPROTO_TCP)), DO(restrict_to, X(POD_A), Y(IPPROTO_TCP)), SENDS(A, TO_ENDPOINT, SEGMENT(.flags = SYN)),
+		SENDS(B, TO_ENDPOINT, SEGMENT_B(.flags = SYN | ACK)), TO_B, FROM_B, DO(restrict_to, X(POD_C), Y(IPPROTO_TCP)), NEW(SOURCE_RANGE, 40001), TO_B, FROM_B,
+		DO(restrict_to, X(WHO_DEFAULT), Y(IPPROTO_TCP)), NEW(SOURCE_RANGE, 40001), TO_B, DO(restrict_to, X(POD_A), Y(IPPROTO_TCP)), NEW(TO_ENDPOINT, 40001) } },
+	{ "a datagram's flow keeps its backend, another one is refused", .steps = {
+		DO(set_backend, X(POD_B), Y(IPPROTO_UDP)), DO(restrict_to, X(POD_A), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, REQUEST), DO(restrict_to, X(POD_C), Y(IPPROTO_UDP)),
+		SENDS(A, TO_ENDPOINT, REQUEST), SENDS(A, SOURCE_RANGE, TO_SERVICE, UDP(.sport = 40001, .dport = 80)), DO(expire_flows), SENDS(A, SOURCE_RANGE, REQUEST),
+		SENDS(A, SOURCE_RANGE, TO_SERVICE, FRAG(.more = 1), UDP(.sport = 40001, .dport = 80, .n = 8, .len = 24)),
+		SENDS(A, FRAGMENT, TO_SERVICE, FRAG(.off = 16), RAW(.proto = IPPROTO_UDP, .n = 8)) } },
+
 	/* --- itself --- */
 	{ "a pod and itself, over time", .steps = {
 		DO(set_backend, X(POD_A), Y(IPPROTO_UDP)), SENDS(A, TO_ENDPOINT, REQUEST), DO(comes_from, X(WORLD), Y(40000)), DO(goes_to, X(POD_A), Y(8080)),
@@ -397,5 +592,45 @@ const struct scenario scenarios_service[] = {
 		DO(pass_seconds, X(2)), SENDS(A, TO_ENDPOINT, TO_SERVICE, UDP(.sport = 8080, .dport = 40000)), DO(flows_are, X(4), Y(0)),
 		SENDS(A, TO_ENDPOINT, REQUEST), SENDS(A, TO_ENDPOINT, REQUEST), DO(comes_from, X(WORLD), Y(40000)), DO(counts, X(DEVICE_A), Y(4)),
 		DO(pass_seconds, X(121)), DO(ct_gc), DO(flows_are, X(0), Y(0)), DO(owns, X(DEVICE_A), Y(0)) } },
+
+	/* --- clients outside the cluster, and backends in a host's network --- */
+	{ "a client outside, and a process of this host", .steps = {
+		DO(set_backend, X(NODE), Y(IPPROTO_UDP)), HOST_SENDS(NONE, FROM_PROCESS), CLIENT_SENDS(TO_STACK, UDP(.dport = 80)), DO(goes_to, X(NODE), Y(8080)),
+		DO(flows_are, X(0), Y(3)), HOST_SENDS(TO_CLIENT, FROM_PROCESS), DO(comes_from, X(WORLD), Y(80)),
+		HOST_SENDS(NONE, UDP(.sport = 8081, .dport = 40000)), HOST_SENDS(NONE, UDP(.sport = 8080, .dport = 40001)), DO(new_generation),
+		CLIENT_SENDS(TO_STACK, UDP(.dport = 80)), DO(goes_to, X(NODE), Y(8080)), HOST_SENDS(TO_CLIENT, FROM_PROCESS), DO(comes_from, X(WORLD), Y(80)),
+		FORWARDED(NONE, FROM_PROCESS), DO(pass_seconds, X(121)), HOST_SENDS(NONE, FROM_PROCESS) } },
+	{ "the connection of a client outside with a process of this host", .steps = {
+		DO(set_backend, X(NODE), Y(IPPROTO_TCP)), CLIENT_SENDS(NONE, TCP(.dport = 80)), CLIENT_SENDS(TO_STACK, TCP(.flags = SYN, .dport = 80)),
+		HOST_SENDS(TO_CLIENT, SEGMENT_OF_PROCESS(SYN | ACK)), DO(comes_from, X(WORLD), Y(80)), HOST_SENDS(NONE, SEGMENT_OF_PROCESS(SYN)),
+		CLIENT_SENDS(TO_STACK, TCP(.dport = 80)), DO(goes_to, X(NODE), Y(8080)), DO(pass_seconds, X(2)), CLIENT_SENDS(TO_STACK, TCP(.dport = 80)),
+		HOST_SENDS(TO_CLIENT, SEGMENT_OF_PROCESS(ACK)), DO(flows_are, X(3), Y(0)), DO(set_backend, X(POD_B), Y(IPPROTO_TCP)), DO(new_generation), CLIENT_SENDS(TO_STACK, TCP(.dport = 80)),
+		DO(goes_to, X(NODE), Y(8080)), HOST_SENDS(TO_CLIENT, SEGMENT_OF_PROCESS(ACK)), CLIENT_SENDS(TO_STACK, TCP(.flags = FIN | ACK, .dport = 80)),
+		HOST_SENDS(TO_CLIENT, SEGMENT_OF_PROCESS(FIN | ACK)), DO(flows_are, X(0), Y(3)), CLIENT_SENDS(TO_STACK, TCP(.dport = 80)), DO(pass_seconds, X(11)),
+		HOST_SENDS(NONE, SEGMENT_OF_PROCESS(ACK)) } },
+	{ "a RST of the process", .steps = {
+		DO(set_backend, X(NODE), Y(IPPROTO_TCP)), CLIENT_SENDS(TO_STACK, TCP(.flags = SYN, .dport = 80)), HOST_SENDS(TO_CLIENT, SEGMENT_OF_PROCESS(RST | ACK)),
+		DO(comes_from, X(WORLD), Y(80)), DO(flows_are, X(0), Y(3)), DO(pass_seconds, X(11)), HOST_SENDS(NONE, SEGMENT_OF_PROCESS(ACK)) } },
+	{ "a client outside, and a process of another node's host", .steps = {
+		DO(set_backend, X(NODE_C), Y(IPPROTO_UDP)), CLIENT_SENDS(TO_NODE, UDP(.dport = 80)), DO(wire_identity_is, X(WR_ID_WORLD)), DO(goes_to, X(NODE_C), Y(8080)), DO(flows_are, X(0), Y(3)),
+		DO(new_generation), CLIENT_SENDS(TO_NODE, UDP(.dport = 80)),
+		ARRIVES(WR_ID_REMOTE_NODE, TO_CLIENT, IP(.src = NODE_C, .dst = WORLD_NEAR), FROM_PROCESS), DO(comes_from, X(WORLD), Y(80)),
+		ARRIVES(WR_ID_REMOTE_NODE, TUNNEL_TARGET, IP(.src = NODE_C, .dst = WORLD_FAR), FROM_PROCESS),
+		ARRIVES_FROM(NODE_D, WR_ID_REMOTE_NODE, TUNNEL_SOURCE, IP(.src = NODE_C, .dst = WORLD_NEAR), FROM_PROCESS),
+		ARRIVES_FROM(NODE_D, WR_ID_REMOTE_NODE, TUNNEL_TARGET, IP(.src = NODE_D, .dst = WORLD_NEAR), FROM_PROCESS) } },
+	{ "a client of another node, and a process of this host", .steps = {
+		HOST_SENDS(NONE, FROM_PROCESS), ARRIVES(WR_ID_WORLD, TO_HOST, IP(.src = WORLD_NEAR, .dst = NODE), UDP(.dport = 8080)), DO(flows_are, X(0), Y(1)),
+		HOST_SENDS(TO_NODE, FROM_PROCESS), DO(peer_is, X(C_)), DO(wire_identity_is, X(WR_ID_REMOTE_NODE)), DO(new_generation),
+		HOST_SENDS(TO_NODE, FROM_PROCESS), DO(peer_is, X(C_)), HOST_SENDS(NONE, UDP(.sport = 8081, .dport = 40000)), FORWARDED(NONE, FROM_PROCESS),
+		ARRIVES_FROM(NODE_D, WR_ID_WORLD, TO_HOST, IP(.src = WORLD_NEAR, .dst = NODE), UDP(.dport = 8080)),
+		ARRIVES(WR_ID_REMOTE_NODE, TO_HOST, IP(.src = NODE_C, .dst = NODE), UDP(.dport = 8080)), HOST_SENDS(TO_NODE, FROM_PROCESS), DO(peer_is, X(D_)),
+		DO(pass_seconds, X(121)), HOST_SENDS(NONE, FROM_PROCESS) } },
+	{ "the connection of a client of another node with a process of this host", .steps = {
+		ARRIVES(WR_ID_WORLD, TO_HOST, IP(.src = WORLD_NEAR, .dst = NODE), TCP(.flags = SYN, .dport = 8080)), HOST_SENDS(TO_NODE, SEGMENT_OF_PROCESS(SYN | ACK)),
+		HOST_SENDS(NONE, SEGMENT_OF_PROCESS(SYN)), ARRIVES(WR_ID_WORLD, TO_HOST, IP(.src = WORLD_NEAR, .dst = NODE), TCP(.dport = 8080)), DO(pass_seconds, X(2)),
+		ARRIVES(WR_ID_WORLD, TO_HOST, IP(.src = WORLD_NEAR, .dst = NODE), TCP(.dport = 8080)), HOST_SENDS(TO_NODE, SEGMENT_OF_PROCESS(ACK)), DO(peer_is, X(C_)),
+		DO(flows_are, X(1), Y(0)), DO(new_generation), HOST_SENDS(TO_NODE, SEGMENT_OF_PROCESS(ACK)), HOST_SENDS(TO_NODE, SEGMENT_OF_PROCESS(FIN | ACK)),
+		ARRIVES(WR_ID_WORLD, TO_HOST, IP(.src = WORLD_NEAR, .dst = NODE), TCP(.flags = FIN | ACK, .dport = 8080)), DO(flows_are, X(0), Y(1)),
+		DO(lives, X(WR_CT_LIFE_TCP_CLOSING)) } },
 	{ 0 },
 };

@@ -47,6 +47,8 @@ void endpoint_set_class(enum device d, uint32_t policy_class);
 void endpoint_set_identity(enum device d, uint64_t identity);
 void endpoint_set_mac(enum device d, enum mac mac);
 uint32_t endpoint_revision(enum device d);
+void endpoint_clear_slot(uint32_t slot);
+uint32_t endpoint_slot(enum device d); /* where it is, else its first one */
 void endpoint_set_address(enum device d, enum who who);
 /* Its policy tag, where user space writes it while programs run. Mapped for good. */
 uint64_t *endpoint_map_tag(enum device d);
@@ -108,7 +110,23 @@ void affinity_age(uint32_t ticks);
 /* The same with so many backends, which are ports of one pod. */
 void service_put_ports(uint8_t l4_proto, bool v6, enum who who, unsigned count);
 /* The service has this port, too, with the same one backend. */
+/* Port 80 of this host's address (WHO_DEFAULT: of all) is port 8080 of the pod there. */
+void host_port_put(uint8_t l4_proto, bool v6, enum who who, enum device device);
 void service_put_too(uint8_t l4_proto, bool v6, unsigned port);
+/* The only service; flows of clients outside may move from node to node. */
+void service_put_moving(uint8_t l4_proto, bool v6, enum who backend);
+/*
+ * A service for clients outside the cluster whose flows may move, at the same address and port, with the backends B and C's pod, and a table
+ * in which the flow from `client` and this port has C's pod, and all others have B. With affinity its other flows have
+ * C's pod, too. `whole` false: the table has no elements,
+ * and both backends are B.
+ */
+void service_put_table(uint8_t l4_proto, bool v6, enum who client, uint16_t sport, bool affine, bool whole);
+/* Flags of the service's address as a ClusterIP. The prefix in which addresses that are none belong to no Service. */
+void service_address_put(bool v6, uint32_t flags);
+void service_cidr_put(bool v6, enum who who, unsigned len);
+/* The service is for clients in that one's prefix only; WHO_DEFAULT: for none. */
+void service_restrict(uint8_t l4_proto, bool v6, enum who who, unsigned len);
 void services_clear(void);
 
 /* --- flows --- */
@@ -122,17 +140,24 @@ void flows_clear(void);
 unsigned flows_count(enum table table, bool v6);
 /* The only flow there is; false if there is none. */
 bool flow_only(enum table table, bool v6, struct wr_ct *ct);
+/* Cached verdicts end, as they do with each second. */
+void verdicts_clear(void);
 /* Time passes for every flow. */
 void flows_age(uint32_t ticks);
 /* Every flow has expired long ago; cached verdicts stay. */
 void flows_kill(void);
-/* How many slots of the verdict cache are not empty; `nat`: of those with NAT. */
-unsigned verdicts_cached(bool nat);
+/* The slots of the verdict cache that are not empty; `nat`: of those with NAT. */
+struct cached {
+	unsigned count;
+	uint32_t latest; /* the second in which the newest was filled; a verdict ends with its second */
+};
+struct cached verdicts_cached(bool nat);
 uint32_t tick_now(void);
 /* Entries of that endpoint; NO_DEVICE: of none. */
 uint32_t flows_owned(enum table table, enum device d, bool v6);
 /* ... as its quota counts those of ct4 and ct6. */
 uint32_t flows_counted(enum device d);
+uint32_t usage_of_slot(uint32_t slot);
 uint64_t flow_stat(enum wr_ct_stat stat);
 /* How many flows in ct an endpoint may own. */
 void flows_set_quota(uint32_t quota);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "state.h"
 
+#include <bpf/bpf.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -27,16 +28,17 @@ static void slots_clear(void)
 	const struct wr_endpoint empty = { 0 };
 	const struct wr_ct_usage none = { 0 };
 	const struct wr_ct_totals totals = { 0 };
-	const uint32_t unowned = 0;
+	const uint32_t unowned = WR_CT_USAGE_UNOWNED, zero = 0;
 
 	map_put("ct_usage", &unowned, &none);
-	map_put("ct_totals", &unowned, &totals);
+	map_put("ct_totals", &zero, &totals);
 	for (int d = DEVICE_A; d < DEVICES; d++) {
-		uint32_t slot = wr_endpoint_slot(device_ifindex(d), 0);
+		for (uint32_t n = 0; n < WR_ENDPOINT_PROBES; n++) {
+			const uint32_t slot = wr_endpoint_slot(device_ifindex(d), n);
 
-		map_put("ct_usage", &slot, &none);
-		for (uint32_t n = 0; n < WR_ENDPOINT_PROBES; n++)
-			slot_put(wr_endpoint_slot(device_ifindex(d), n), &empty, 0);
+			map_put("ct_usage", &slot, &none);
+			slot_put(slot, &empty, 0);
+		}
 	}
 }
 
@@ -141,6 +143,25 @@ void endpoint_set_identity(enum device d, uint64_t identity)
 uint32_t endpoint_revision(enum device d)
 {
 	return endpoints[d].revision;
+}
+
+void endpoint_clear_slot(uint32_t slot)
+{
+	slot_put(slot, &(struct wr_endpoint){ 0 }, 0);
+}
+
+uint32_t endpoint_slot(enum device d)
+{
+	const uint32_t ifindex = device_ifindex(d);
+	struct wr_endpoint ep;
+
+	for (uint32_t n = 0; n < WR_ENDPOINT_PROBES; n++) {
+		const uint32_t slot = wr_endpoint_slot(ifindex, n);
+
+		if (bpf_map_lookup_elem(map_fd("endpoints"), &slot, &ep) == 0 && ep.ifindex == ifindex)
+			return slot;
+	}
+	return wr_endpoint_slot(ifindex, 0);
 }
 
 void endpoint_set_address(enum device d, enum who who)

@@ -156,29 +156,39 @@ static void array_zero(const char *name)
 	free(values);
 }
 
-/* Cached verdicts end with the second. */
-static void verdicts_clear(void)
+void verdicts_clear(void)
 {
 	array_zero("verdicts4");
 	array_zero("verdicts6");
 }
 
+struct time_passed {
+	uint32_t ticks;
+	bool v6;
+};
+
 static bool grow_old(const void *key, struct wr_ct *ct, bool in_table, void *arg)
 {
-	ct->expires -= *(uint32_t *)arg;
+	const struct time_passed *passed = arg;
+	const uint8_t l4_proto = passed->v6 ? ((const struct wr_ct6_key *)key)->l4_proto
+					    : ((const struct wr_ct4_key *)key)->l4_proto;
+
+	ct->expires -= passed->ticks;
+	if (l4_proto != IPPROTO_TCP && !(ct->flags & WR_CT_SERVICE))
+		ct->ack[0] -= passed->ticks; /* of the world's last packet */
 	return true;
 }
 
 static void age(uint32_t ticks)
 {
 	for (int v6 = 0; v6 < 2; v6++)
-		flows_each(v6, grow_old, &ticks);
+		flows_each(v6, grow_old, &(struct time_passed){ ticks, v6 });
 }
 
-unsigned verdicts_cached(bool nat)
+struct cached verdicts_cached(bool nat)
 {
-	enum { SETS = 1 << 14, SLOT = 64, IFINDEX = 8, WHAT = 16, NAT = 1 << 9 };
-	unsigned n = 0;
+	enum { SETS = 1 << 14, SLOT = 64, TICK = 4, IFINDEX = 8, WHAT = 16, NAT = 1 << 9 };
+	struct cached found = { 0 };
 
 	for (int v6 = 0; v6 < 2; v6++) {
 		const size_t set = v6 ? 4 * SLOT : 2 * SLOT;
@@ -188,15 +198,19 @@ unsigned verdicts_cached(bool nat)
 			fail_msg("verdicts: %m");
 		for (size_t slot = 0; slot < 2 * SETS; slot++) {
 			const uint8_t *at = all + slot / 2 * set + slot % 2 * SLOT;
-			uint32_t ifindex, what;
+			uint32_t tick, ifindex, what;
 
+			memcpy(&tick, at + TICK, sizeof(tick));
 			memcpy(&ifindex, at + IFINDEX, sizeof(ifindex));
 			memcpy(&what, at + WHAT, sizeof(what));
-			n += ifindex && (!nat || (what & NAT));
+			if (!ifindex || (nat && !(what & NAT)))
+				continue;
+			found.count++;
+			found.latest = tick > found.latest ? tick : found.latest;
 		}
 		munmap(all, SETS * set);
 	}
-	return n;
+	return found;
 }
 
 void flows_kill(void)
@@ -218,13 +232,17 @@ uint32_t tick_now(void)
 	return (ts.tv_sec * 1000000000ull + ts.tv_nsec) >> WR_CT_TICK_SHIFT;
 }
 
-uint32_t flows_counted(enum device d)
+uint32_t usage_of_slot(uint32_t slot)
 {
-	const uint32_t slot = wr_endpoint_slot(device_ifindex(d), 0);
 	struct wr_ct_usage usage;
 
 	assert_int_equal(bpf_map_lookup_elem(map_fd("ct_usage"), &slot, &usage), 0);
 	return usage.entries;
+}
+
+uint32_t flows_counted(enum device d)
+{
+	return usage_of_slot(d == NO_DEVICE ? WR_CT_USAGE_UNOWNED : endpoint_slot(d));
 }
 
 uint64_t flow_stat(enum wr_ct_stat stat)

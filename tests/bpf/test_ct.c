@@ -77,6 +77,89 @@ static void test_flood(void **state)
 	flood(true);
 }
 
+/* Beside new flows of B without replies, a replied flow that is in use stays in B's window. */
+static void exchange_beside_flood(bool v6)
+{
+	enum { ROUNDS = 32, FLOWS = WR_CT_WINDOW_MAX / 2 / WR_CT_WAYS };
+	unsigned port = 100, kept = 0;
+
+	node_reset(0, v6);
+	for (unsigned i = 0; i < 2 * WR_CT_WINDOW_MAX; i++)
+		send_udp(DEVICE_B, port++, 53, v6);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		flows_age(WR_CT_SECONDS(1) / 2);
+		send_udp(DEVICE_B, 20000 + round, 53, v6);
+		send_udp(DEVICE_A, 53, 20000 + round, v6);
+		/* As many as there are sets: now and then four share one. */
+		for (unsigned i = 0; i < FLOWS; i++)
+			send_udp(DEVICE_B, port++, 53, v6);
+		verdicts_clear();
+		const uint64_t created = flow_stat(WR_CT_STAT_CREATED);
+
+		send_udp(DEVICE_A, 53, 20000 + round, v6);
+		kept += flow_stat(WR_CT_STAT_CREATED) == created;
+	}
+	assert_in_range(kept, ROUNDS * 4 / 5, ROUNDS);
+}
+
+static void test_exchange_beside_flood(void **state)
+{
+	(void)state;
+	exchange_beside_flood(false);
+	exchange_beside_flood(true);
+}
+
+/* The handshake of A with B from this port, 0: the SYN was refused. */
+static bool handshake(unsigned port, bool v6)
+{
+	static const enum device by[] = { DEVICE_A, DEVICE_B, DEVICE_A };
+	const struct layer segments[][4] = { { ETH(), IP(), TCP(.flags = SYN, .sport = port) },
+					     { ETH(), IP(), TCP(.flags = SYN | ACK, .sport = 80, .dport = port) },
+					     { ETH(), IP(), TCP(.sport = port) } };
+
+	for (int i = 0; i < 3; i++) {
+		const enum wr_reason reason = send_from(by[i], segments[i], v6);
+
+		if (i == 0 && reason == WR_REASON_CT_FULL)
+			return false;
+		assert_int_equal(reason, WR_REASON_TO_ENDPOINT);
+	}
+	return true;
+}
+
+/* More connections of A than its quota and its window hold: new ones are refused, and none that is established is cut. */
+static void crowd(bool v6)
+{
+	enum { CONNECTIONS = 2 * WR_CT_WINDOW_MAX, FIRST_PORT = 10000 };
+	bool accepted[CONNECTIONS];
+	unsigned count = 0;
+
+	node_reset(0, v6);
+	flows_set_quota(WR_CT_WINDOW_MAX / 4);
+	const uint64_t evicted = flow_stat(WR_CT_STAT_EVICTED);
+
+	for (unsigned i = 0; i < CONNECTIONS; i++)
+		count += accepted[i] = handshake(FIRST_PORT + i, v6);
+	assert_in_range(count, WR_CT_WINDOW_MAX / 2, WR_CT_WINDOW_MAX / 4 * 3);
+	assert_int_equal(flow_stat(WR_CT_STAT_EVICTED), evicted);
+	const uint64_t created = flow_stat(WR_CT_STAT_CREATED);
+
+	for (unsigned i = 0; i < CONNECTIONS; i++) {
+		const struct layer ack[] = { ETH(), IP(), TCP(.sport = FIRST_PORT + i), { 0 } };
+
+		if (accepted[i])
+			assert_int_equal(send_from(DEVICE_A, ack, v6), WR_REASON_TO_ENDPOINT);
+	}
+	assert_int_equal(flow_stat(WR_CT_STAT_CREATED), created);
+}
+
+static void test_crowd(void **state)
+{
+	(void)state;
+	crowd(false);
+	crowd(true);
+}
+
 /* --- keys --- */
 
 static bool copy_key4(const void *key, struct wr_ct *ct, bool in_table, void *arg)
@@ -222,6 +305,74 @@ static void full(bool v6)
 	assert_int_equal(send_udp(DEVICE_B, 53, 2, v6), WR_REASON_TO_ENDPOINT);
 }
 
+/* The counter of an endpoint is its own, although another one's ifindex leads to the same first slot. */
+static void usage_is_own(bool v6)
+{
+	node_reset(S_LAST_PLACE, v6);
+	const uint32_t other = wr_endpoint_slot(device_ifindex(DEVICE_A), 0), own = endpoint_slot(DEVICE_A);
+
+	assert_int_not_equal(own, other);
+	lasting_udp(1, v6);
+	for (int runs = 0; runs < 3; runs++) {
+		assert_int_equal(usage_of_slot(own), 1);
+		assert_int_equal(usage_of_slot(other), 0);
+		assert_int_equal(run_ct_gc(CT_GC_NOW), 0);
+	}
+	/* The next endpoint in that slot begins at zero. */
+	endpoint_clear_slot(own);
+	assert_int_equal(run_ct_gc(CT_GC_NOW), 0);
+	assert_int_equal(usage_of_slot(own), 0);
+	assert_int_equal(flows_count(CT_TABLE, v6), 0);
+}
+
+static void test_usage(void **state)
+{
+	(void)state;
+	usage_is_own(false);
+	usage_is_own(true);
+}
+
+/*
+ * A client's handshake, and new connections of others in between: one network with random ports, which evicts its own.
+ * How many handshakes end.
+ */
+static unsigned handshakes_beside_flood(bool v6)
+{
+	enum { ROUNDS = 16, FLOOD = WR_CT_WINDOW_MAX };
+	static const struct layer syn[] = { ETH(), IP(.src = WORLD), TCP(.flags = SYN), { 0 } };
+	const struct layer answer[] = { ETH(), IP(.dst = WORLD_FAR), TCP(.flags = SYN | ACK, .sport = 80, .dport = 7), { 0 } };
+	const struct layer client[] = { ETH(), IP(.src = WORLD_FAR), TCP(.flags = SYN, .sport = 7), { 0 } };
+	struct run r = { .program = TO_POD, .on = DEVICE_A, .entered = DEVICE_UPLINK };
+	struct frame flood, first;
+	unsigned ended = 0, port = 1000;
+
+	node_reset(0, v6);
+	flows_set_quota(0);
+	frame_build(&flood, syn, &defaults_to_pod, v6);
+	frame_build(&first, client, &defaults_to_pod, v6);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (unsigned i = 0; i < 2 * FLOOD; i++) {
+			if (i == FLOOD)
+				run_quietly(&r, &first);
+			set_port(&flood, v6, port++);
+			run_quietly(&r, &flood);
+		}
+		const uint64_t created = flow_stat(WR_CT_STAT_CREATED);
+
+		assert_int_equal(send_from(DEVICE_A, answer, v6), WR_REASON_TO_STACK);
+		ended += flow_stat(WR_CT_STAT_CREATED) == created;
+		flows_age(WR_CT_SECONDS(61));
+	}
+	return ended;
+}
+
+static void test_flood_of_one_network(void **state)
+{
+	(void)state;
+	assert_int_equal(handshakes_beside_flood(false), 16);
+	assert_int_equal(handshakes_beside_flood(true), 16);
+}
+
 static struct wr_ct_gc ct_gc_state(void)
 {
 	const uint32_t zero = 0;
@@ -249,7 +400,7 @@ static void timer_runs(void)
 static void test_small_tables(void **state)
 {
 	(void)state;
-	harness_use_small_tables();
+	harness_use_other_tables(1);
 	full(false);
 	full(true);
 	node_reset(0, false);
@@ -468,6 +619,10 @@ int run_ct_tests(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_exchange_beside_flood),
+		cmocka_unit_test(test_crowd),
+		cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_flood_of_one_network),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_cache_ends),
 		cmocka_unit_test(test_cache_family),

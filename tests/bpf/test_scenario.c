@@ -4,6 +4,8 @@
 #include "expect.h"
 #include "scenario.h"
 
+#include <string.h>
+
 /* One test: a scenario in one family, or in one combination of an inner and an outer one. */
 struct test {
 	const struct scenario *scenario;
@@ -34,14 +36,21 @@ static int setup(void **state)
 static void run_packet(const struct step *s, bool slots_too)
 {
 	struct run *r = &now.packet;
+	struct layer layers[LAYERS];
 	struct frame in;
 
+	memcpy(layers, s->in, sizeof(layers));
+	for (size_t i = 0; i < LAYERS; i++) {
+		layers[i].sport = layers[i].sport == REMAPPED ? now.remapped : layers[i].sport;
+		layers[i].dport = layers[i].dport == REMAPPED ? now.remapped : layers[i].dport;
+	}
+
 	*r = (struct run){ .program = s->program, .on = s->on, .entered = s->entered };
-	frame_build_over(&in, s->in, program_defaults(s->program, s->on), now.v6, now.over6);
+	frame_build_over(&in, layers, program_defaults(s->program, s->on), now.v6, now.over6);
 	dry_run_expect(r, &in, s->reason, slots_too, &now.trace);
 	run_program(r, &in);
 	counter_expect(r, s->reason);
-	assert_int_equal(r->verdict, reason_verdict(s->reason));
+	assert_int_equal(r->verdict, program_verdict(s->program, s->reason));
 }
 
 static void scenario_prepare(const struct test *t)
@@ -108,4 +117,9 @@ int run_remote_tests(void)
 int run_service_flow_tests(void)
 {
 	return run_scenarios("bpf_service_flow", scenarios_service, true);
+}
+
+int run_remap_tests(void)
+{
+	return run_scenarios("bpf_remap", scenarios_remap, true);
 }

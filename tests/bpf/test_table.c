@@ -243,7 +243,8 @@ static void test_coverage(void **state)
 				  [WR_REASON_SERVICE_CLASH] = true,  [WR_REASON_SERVICE_SCTP] = true,
 				  [WR_REASON_SERVICE_UNKNOWN] = true, [WR_REASON_CHECKSUM_OFFSET] = true,
 				  [WR_REASON_TO_CLIENT] = true,	      [WR_REASON_NO_ROUTE] = true,
-				  [WR_REASON_NO_LOCAL_BACKEND] = true,
+				  [WR_REASON_NO_LOCAL_BACKEND] = true, [WR_REASON_NO_SERVICE_PORT] = true,
+				  [WR_REASON_NO_SERVICE] = true,      [WR_REASON_SOURCE_RANGE] = true,
 				  /* Counted beside another reason: test_tunnel.c, test_xdp.c. */
 				  [WR_REASON_TUNNEL_UNKEYED] = true };
 	struct wr_metric totals[WR_METRICS];

@@ -23,10 +23,12 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "damage.h"
 #include "expect.h"
 #include "rows.h"
 
 #define DEADLINE_SECONDS 30
+#define IP_MAX 65535 /* bytes of a packet */
 #define RING_FRAMES 8u
 #define RING_FRAME 8192u
 
@@ -251,16 +253,30 @@ static void test_rows(void **state)
 
 /* --- segmentation and checksum offload --- */
 
-/* From A's eth0 or the host's warren0, with a virtio_net_hdr. A drop at egress returns an error to the sender. */
-static void send_vnet(enum program program, const struct virtio_net_hdr *vnet, const void *data, size_t len)
+/* At A's eth0 or the host's warren0, for frames with a virtio_net_hdr. */
+static int vnet_open(enum program program)
 {
-	struct iovec parts[] = { { (void *)vnet, sizeof(*vnet) }, { (void *)data, len } };
 	int fd = program == FROM_POD ? socket_open(DEVICE_A, "eth0", 0) :
 				       socket_open(NO_DEVICE, device_name(DEVICE_WARREN0), 0), on = 1;
 
 	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	return fd;
+}
+
+/* A drop at egress returns an error to the sender. */
+static void vnet_send(int fd, enum program program, const struct virtio_net_hdr *vnet, const void *data, size_t len)
+{
+	struct iovec parts[] = { { (void *)vnet, sizeof(*vnet) }, { (void *)data, len } };
+
 	if (writev(fd, parts, 2) < 0 && (program == FROM_POD || errno != ENOBUFS))
 		fail_msg("a packet of %zu bytes, start %u, offset %u: %m", len, vnet->csum_start, vnet->csum_offset);
+}
+
+static void send_vnet(enum program program, const struct virtio_net_hdr *vnet, const void *data, size_t len)
+{
+	int fd = vnet_open(program);
+
+	vnet_send(fd, program, vnet, data, len);
 	close(fd);
 }
 
@@ -384,6 +400,71 @@ static void test_partial_checksums(void **state)
 			partial_checksum(&partials[i / 2], program, i % 2);
 }
 
+/* --- SCTP through a service --- */
+
+/* The MTU of A's device, at both ends. */
+static void set_mtu(unsigned mtu)
+{
+	shell("ip link set dev %s mtu %u", device_name(DEVICE_A), mtu);
+	assert_int_equal(setns(device_netns(DEVICE_A), CLONE_NEWNET), 0);
+	shell("ip link set dev eth0 mtu %u", mtu);
+	assert_int_equal(setns(device_netns(NO_DEVICE), CLONE_NEWNET), 0);
+}
+
+/*
+ * From A to the service, whose backend is B: `len` bytes from the SCTP header on. A partial checksum stays 0, since the
+ * kernel completes it over the whole packet, field included. Another one is as wrong as it was before.
+ */
+static void sctp_through_service(int fd, bool v6, size_t len, bool partial, uint32_t off_by)
+{
+	const struct layer layers[] = { ETH(), IP(.dst = WORLD, .len = V((int)len + (v6 ? 0 : 20))), SCTP(.dport = 80), { 0 } };
+	static uint8_t data[ETH_HLEN + IP_MAX], got[sizeof(data)];
+	const size_t l4 = ETH_HLEN + (v6 ? 40 : 20);
+	struct pollfd in = { .fd = wire.in[DEVICE_B], .events = POLLIN };
+	struct virtio_net_hdr vnet = { 0 };
+	uint8_t *sctp = data + l4;
+	struct frame f;
+
+	frame_build(&f, layers, &defaults_from_pod, v6);
+	memcpy(data, f.data, f.len);
+	for (size_t i = 4; i < len; i++)
+		sctp[i] = (uint8_t)random_below(256);
+	sctp_sum_put(sctp, partial ? 0 : sctp_sum(sctp, len) ^ off_by);
+	if (partial)
+		vnet = (struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = l4, .csum_offset = SCTP_SUM };
+	vnet_send(fd, FROM_POD, &vnet, data, l4 + len);
+	if (poll(&in, 1, DEADLINE_SECONDS * 1000) != 1)
+		fail_msg("a packet of %zu bytes did not come to B", len);
+	assert_int_equal(recv(in.fd, got, sizeof(got), MSG_TRUNC), l4 + len);
+	put16(sctp + 2, 8080);
+	sctp_sum_put(sctp, partial ? 0 : sctp_sum(sctp, len) ^ off_by);
+	assert_memory_equal(got + l4, sctp, len);
+}
+
+static void test_sctp_through_service(void **state)
+{
+	enum { PACKETS = 100, LEN_MIN = 12 };
+	static const uint32_t off_by[] = { 0, 1, 0x80000000 };
+	int fd;
+
+	(void)state;
+	random_start(9001);
+	set_mtu(IP_MAX);
+	fd = vnet_open(FROM_POD);
+	for (int v6 = 0; v6 < 2; v6++) {
+		const uint32_t most = IP_MAX - (v6 ? 40 : 20);
+
+		node_reset(0, v6);
+		service_put(IPPROTO_SCTP, v6, (enum who[]){ POD_B, WHO_DEFAULT });
+		for (int n = 0; n < PACKETS; n++) {
+			sctp_through_service(fd, v6, most - n / 2, n % 2, 0);
+			sctp_through_service(fd, v6, LEN_MIN + random_below(most + 1 - LEN_MIN), n % 2, off_by[n % 3]);
+		}
+	}
+	close(fd);
+	set_mtu(DEVICE_MTU);
+}
+
 /* --- setup --- */
 
 static void attach(enum program program, enum device d, enum bpf_tc_attach_point point)
@@ -433,6 +514,7 @@ int run_wire_tests(void)
 		{ "test_to_pod", test_rows, .initial_state = &(struct hook){ TO_POD, PLAIN } },
 		{ "test_to_pod_headers_not_linear", test_rows, .initial_state = &(struct hook){ TO_POD, RING } },
 		cmocka_unit_test(test_gso_packets),
+		cmocka_unit_test(test_sctp_through_service),
 		{ "test_partial_checksums", test_partial_checksums, .initial_state = &(enum program){ FROM_POD } },
 		{ "test_partial_checksums_from_host", test_partial_checksums, .initial_state = &(enum program){ FROM_HOST } },
 	};

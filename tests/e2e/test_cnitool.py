@@ -93,6 +93,22 @@ def test_portmap_after(cnitool, node, world, family):
     cnitool("del", "lab", netns, capabilities=ports)
 
 
+def test_host_ports_of_the_runtime(cnitool, node, family):
+    """libcni passes them to the plugin with the capability; another plugin of the list gets none."""
+    port = {"hostPort": 8081, "containerPort": 80, "protocol": "tcp"}
+    with_capability = network(capabilities={"portMappings": True})
+    write_conflist(node, "lab", [with_capability, {"type": "portmap"}], cniVersion=OLD)
+    netns = cnitool.pod("h")
+    result = cnitool.add("lab", netns, capabilities={"portMappings": [port]})
+    ip = addresses(result)[family]
+    rows = {row["address"]: row["target"] for row in node.warren_json("service", "hostports")}
+    every, target = ("[::]", f"[{ip}]") if family == 6 else ("0.0.0.0", ip)
+    assert rows[f"{every}:8081"] == f"{target}:80" and len(rows) == 2
+    cnitool("check", "lab", netns, capabilities={"portMappings": [port]})
+    cnitool("del", "lab", netns, capabilities={"portMappings": [port]})
+    assert node.warren_json("service", "hostports") == []
+
+
 def test_tuning_after(cnitool, node):
     tuning = {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}, "mtu": 1400}
     write_conflist(node, "lab", [network(), tuning], cniVersion=OLD)

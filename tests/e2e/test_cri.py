@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A runtime with Debian's own paths, and one that is restarted: containerd by its CRI."""
 
-import contextlib
-
 import pytest
 
 from conftest import write_conflist
-from cri import Cri
+from cri import Cri, restart_under_traffic
 from lab import Lab, network
-from traffic import Datagrams, Transfer
 
 
 @pytest.fixture(scope="module")
@@ -56,35 +53,4 @@ def test_debians_own_paths(installed):
 
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])
 def test_runtime_restarted_under_traffic(node, world, installed, signal):
-    """Flows between pods and to the world lose nothing, with the runtime down and after; then it goes on with the pods
-    that it had.
-    """
-    cri = installed
-    a, b = (cri.pod(name) for name in "ab")
-    with contextlib.ExitStack() as stack:
-        ways = [(b, b.ips), (world, Lab.BEYOND)]
-        ways = [(server, addresses[family]) for server, addresses in ways for family in (4, 6)]
-        transfers = [stack.enter_context(Transfer(a, server, address)) for server, address in ways]
-        datagrams = [stack.enter_context(Datagrams(a, server, address)) for server, address in ways]
-
-        def all_go_on():
-            for flow in transfers:
-                flow.wait_more(20000)
-            for flow in datagrams:
-                flow.wait_more()
-
-        all_go_on()
-        with cri.down(signal):
-            all_go_on()
-        all_go_on()
-        for pod in (a, b):
-            pod.check()
-        late = cri.pod("late")
-        for family in (4, 6):
-            late.ping(a.ips[family])
-        all_go_on()
-        assert [flow.retransmits for flow in transfers] == [0] * len(ways)
-        assert [flow.finish() for flow in datagrams] == [set()] * len(ways)
-    for left, pod in ((2, b), (1, a), (0, late)):
-        cri.stop(pod)
-        assert len(node.warren_json("endpoint", "list")) == left
+    restart_under_traffic(installed, node, world, signal)

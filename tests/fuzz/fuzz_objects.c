@@ -168,6 +168,11 @@ static void check_service(const struct service_object *s)
 	must(!s->cluster_ips[0].family || s->cluster_ips[0].family != s->cluster_ips[1].family);
 	must(!s->cluster_ips[0].family || (s->port_count && s->type != SERVICE_EXTERNAL_NAME));
 	must(s->affinity_seconds <= 86400);
+	must(s->restricted || !s->source_range_count);
+	for (size_t i = 0; i < s->source_range_count; i++) {
+		check_prefix(&s->source_ranges[i]);
+		must(!i || prefix_cmp(&s->source_ranges[i - 1], &s->source_ranges[i]) < 0);
+	}
 	for (size_t i = 0; i < s->port_count; i++) {
 		const struct service_port *p = &s->ports[i];
 
@@ -198,6 +203,13 @@ static void check_slice(const struct slice_object *s)
 	}
 }
 
+static void check_service_cidr(const struct service_cidr_object *c)
+{
+	must(!c->cidrs[1].ip.family || (c->cidrs[0].ip.family && c->cidrs[0].ip.family != c->cidrs[1].ip.family));
+	for (int i = 0; i < 2 && c->cidrs[i].ip.family; i++)
+		check_prefix(&c->cidrs[i]);
+}
+
 static int check_object(void *arg, struct object *o)
 {
 	static const uint8_t key[SIPHASH_KEY_SIZE] = { 1 };
@@ -207,7 +219,7 @@ static int check_object(void *arg, struct object *o)
 	must_be_text(namespace, 63);
 	must_be_text(name, 253);
 	must(*name && !strchr(name, '/'));
-	must((*namespace != '\0') == (o->kind != OBJECT_NAMESPACE && o->kind != OBJECT_NODE));
+	must((*namespace != '\0') == (o->kind != OBJECT_NAMESPACE && o->kind != OBJECT_NODE && o->kind != OBJECT_SERVICE_CIDR));
 	object_fingerprint(key, o);
 	if (o->kind == OBJECT_NAMESPACE) {
 		check_labels(&o->namespace->labels);
@@ -220,6 +232,8 @@ static int check_object(void *arg, struct object *o)
 		check_service(o->service);
 	} else if (o->kind == OBJECT_SLICE) {
 		check_slice(o->slice);
+	} else if (o->kind == OBJECT_SERVICE_CIDR) {
+		check_service_cidr(o->service_cidr);
 	} else {
 		must(o->kind == OBJECT_POLICY);
 		check_policy(o->policy);

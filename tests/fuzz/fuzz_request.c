@@ -24,7 +24,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!request.container[0] || strlen(request.container) >= sizeof(request.container) ||
 		    !request.ifname[0] || strlen(request.ifname) >= sizeof(request.ifname))
 			abort();
-	} else if (request.method > REQUEST_STATUS) {
+	} else if (request.method == REQUEST_EXPLAIN) {
+		if (request.explain.flow.direction >= POLICY_DIRECTIONS)
+			abort();
+	} else if (request.method > REQUEST_EXPLAIN) {
 		abort();
 	}
 	if (cluster_key_parse(text, size, key) == 0 && size != 16 && size != 32 && size != 33)

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # build.sh [PART...]: what `cluster` runs and what its tests use, into $KUBE (default: build/kube), built from published Go modules,
-# and images, made of that and of what is installed here. Cold about 9 minutes on two processors, then seconds.
+# and images, made of that and of what is installed here. Cold about 11 minutes on two processors, then seconds.
 #
 #   cluster    Kubernetes and etcd, as one program with several names; the images of pause and busybox
-#   e2e        Kubernetes' own tests of networking, the runner that runs several at a time, and the image that they use
 #   dns        CoreDNS and its image
+#   e2e        Kubernetes' own tests of networking, the runner that runs several at a time, and the images that they use
 #   load       podload, which makes objects
+#   containerd containerd 2, whose tests run beside the clusters
 #
 # Exit status 3: not available here (no Go that is new enough, or no access to the modules); the reason is on stderr.
 #
@@ -100,8 +101,13 @@ part_e2e() {
 	done
 	fetch box
 	program agnhost k8s.io/kubernetes/test/images/agnhost
+	program regression-issue-74839 k8s.io/kubernetes/test/images/regression-issue-74839
 	program ginkgo github.com/onsi/ginkgo/v2/ginkgo
 	timed e2e.test "$go" test -c -ldflags '-s -w' -o "$KUBE/bin/e2e.test" ./e2e
+	fresh
+	cp "$KUBE/bin/regression-issue-74839" "$root/regression-issue-74839"
+	tag=$("$KUBE/bin/e2e.test" --list-images | grep e2e-test-images/regression-issue-74839:)
+	pack regression-issue-74839 "$tag" entrypoint=/regression-issue-74839
 	tag=$("$KUBE/bin/e2e.test" --list-images | grep e2e-test-images/agnhost:)
 	fresh
 	image busybox "$root"
@@ -111,6 +117,8 @@ part_e2e() {
 	mv "$root/usr/sbin/dash" "$root/bin/sh"
 	echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
 	cp "$KUBE/bin/agnhost" "$root/agnhost"
+	# As the published image has it; no test that `make test` runs needs it, and that does not build it.
+	[ ! -e "$KUBE/bin/coredns" ] || cp "$KUBE/bin/coredns" "$root/coredns"
 	cp "$("$go" list -f '{{.Dir}}' k8s.io/kubernetes/test/images/agnhost)"/porter/localhost.* "$root"
 	pack agnhost "$tag" entrypoint=/agnhost cmd=pause path=/usr/sbin:/bin
 }
@@ -128,7 +136,16 @@ part_load() {
 	program podload ./podload
 }
 
-parts=(cluster e2e dns load)
+part_containerd() {
+	local -r tree=github.com/containerd/containerd/v2/cmd
+	fetch containerd
+	mkdir -p "$KUBE/bin/containerd2"
+	# Without what needs C libraries: snapshotters that the tests do not use.
+	timed containerd "$go" build -tags 'no_btrfs no_devmapper no_zfs' -ldflags '-s -w' -o "$KUBE/bin/containerd2/" \
+		"$tree/containerd" "$tree/containerd-shim-runc-v2" "$tree/ctr"
+}
+
+parts=(cluster dns e2e load containerd)
 for part in "${@:-${parts[@]}}"; do
 	[[ " ${parts[*]} " = *" $part "* ]] || { echo "build.sh: '$part' is no part: there are ${parts[*]}" >&2; exit 2; }
 done

@@ -119,10 +119,9 @@ def streams(node, everything):
     yield of("/api/v1/pods", fieldSelector=f"spec.nodeName={node},{RUNNING}")
     if everything:
         yield of("/api/v1/pods", fieldSelector=f"spec.nodeName!={node},spec.nodeName!=,{RUNNING}")
-    for path in ("/api/v1/namespaces", "/apis/networking.k8s.io/v1/networkpolicies", "/api/v1/nodes"):
+    for path in ("/api/v1/namespaces", "/apis/networking.k8s.io/v1/networkpolicies", "/api/v1/nodes", "/api/v1/services"):
         yield of(path)
-    for path in ("/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices"):
-        yield of(path, labelSelector=SERVED)
+    yield of("/apis/discovery.k8s.io/v1/endpointslices", labelSelector=SERVED)
 
 
 def curl(cluster, node, *argv):

@@ -26,6 +26,7 @@ class Kubernetes(ControlPlane):
     def __init__(self, name, **settings):
         self.machines = {}
         super().__init__(name, **settings)
+        self.names = tuple(f"n{number + 1}" for number in range(int(self.env["NODES"])))
 
     def close(self):
         for machine in self.machines.values():
@@ -73,6 +74,14 @@ class Kubernetes(ControlPlane):
         """Ends containerd, the kubelet or kube-proxy of a node; returns when the next one has been started."""
         script = 'old=$(cat "/run/$0.pid"); kill "-$1" "$old"; while [ "$(cat "/run/$0.pid")" = "$old" ]; do sleep 0.02; done'
         self.node(name, "sh", "-ec", script, program, signal)
+
+    def turn_off(self, name, program):
+        """Returns when it has ended."""
+        script = 'touch "/run/$0.off"; old=$(cat "/run/$0.pid"); kill "$old"; while [ -d "/proc/$old" ]; do sleep 0.02; done'
+        self.node(name, "sh", "-ec", script, program)
+
+    def turn_on(self, name, program):
+        self.node(name, "rm", "-f", f"/run/{program}.off")
 
     def netns(self, pod):
         """Of a pod (its object)."""

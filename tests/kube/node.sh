@@ -122,12 +122,14 @@ cat >/etc/kubelet.yaml <<-YAML
 	imageGCHighThresholdPercent: 100
 	imageGCLowThresholdPercent: 99
 YAML
-# As a service manager does: what has ended is started again.
+# As a service manager does: what has ended is started again, unless /run/NAME.off exists.
 run() { # NAME COMMAND...
 	while :; do
-		"${@:2}" >>"/var/log/$1.log" 2>&1 &
-		echo $! >"/run/$1.pid"
-		wait $! || true
+		if [ ! -e "/run/$1.off" ]; then
+			"${@:2}" >>"/var/log/$1.log" 2>&1 &
+			echo $! >"/run/$1.pid"
+			wait $! || true
+		fi
 		sleep 0.1 # one that cannot start leaves the processor to others
 	done &
 }

@@ -15,12 +15,12 @@ export WARREN_BUILD=$build
 
 if [ "${1:-}" = about ]; then
 	first=
-	[ -e "${KUBE:-$build/kube}/images/coredns.tar" ] || first="; 9 minutes before that, to build Kubernetes"
+	[ -e "${KUBE:-$build/kube}/images/coredns.tar" ] || first="; 11 minutes before that, to build Kubernetes"
 	memory=$(awk '/^MemAvailable/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
 	disk=$(df -BG --output=avail . | tail -n 1 | tr -dc 0-9)
 	cat <<-END
 		test-e2e: a Kubernetes of two nodes in namespaces, with Warren as its network; one cluster after the other
-		  takes       most of an hour on two processors that do nothing else$first
+		  takes       an hour and a half on two processors that do nothing else$first
 		  needs       root, 4 GB of memory, 6 GB of disk with Go's caches; at first the network, for Go modules
 		  here        $(nproc) processors with a load of $(cut -d' ' -f1 /proc/loadavg), $memory GB of memory and $disk GB of disk free
 		  leaves out  what measures: make figures-kube

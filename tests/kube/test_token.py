@@ -122,6 +122,7 @@ RIGHTS = {
     ("", "nodes/status"): {"patch"},
     ("", "events"): {"create"},
     ("networking.k8s.io", "networkpolicies"): READ,
+    ("networking.k8s.io", "servicecidrs"): READ,
     ("discovery.k8s.io", "endpointslices"): READ,
 }
 KEY_RIGHTS = {("", "secrets", "warren-identity"): {"get", "patch"}}

@@ -48,7 +48,7 @@ def test_nodes(warren):
     for name in NODES:
         conflist = json.loads(warren.machine(name).outside("/etc/cni/net.d/05-warren.conflist").read_text())
         assert conflist["cniVersion"] == "1.0.0"
-        assert [plugin["type"] for plugin in conflist["plugins"]] == ["warren-cni", "portmap"]
+        assert [plugin["type"] for plugin in conflist["plugins"]] == ["warren-cni"]
 
 
 def test_agents(warren):
@@ -170,7 +170,7 @@ def test_logs_and_exec(warren, space):
 
 
 def test_host_ports(warren, space, servers, four):
-    """By the reference plugin chained after ours, to the node's addresses: from the world, from pods here and there."""
+    """To the node's addresses: from the world, from pods here and there."""
     item = pod("published", "n1", namespace=space)
     item["spec"]["containers"][0]["ports"] = [{"containerPort": 8080, "hostPort": 8088}]
     warren.api.apply(item)

@@ -52,12 +52,17 @@ def rich_objects():
     yield POLICIES, policy("rich", ingress=[{"from": peers, "ports": ports}, {}], egress=[{"to": peers[:1]}], policyTypes=["Ingress", "Egress"])
     yield POLICIES, policy("deny")
     said = {"annotations": {"warren.dev/agent": "0.1.0 ok", "other": "thing"}}
-    yield "/api/v1/nodes", {"metadata": {**metadata("n1"), **said}, "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24", "fd44:1::/64"]}}
+    yield "/api/v1/nodes", {"metadata": {**metadata("n1"), **said}, "spec": {
+        "podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24", "fd44:1::/64"],
+        "taints": [{"key": "ToBeDeletedByClusterAutoscaler", "value": "1", "effect": "NoSchedule"}]}}
     affinity = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 77}}, "internalTrafficPolicy": "Local"}
     tcp_udp = [{"name": "a", "port": 80, "targetPort": "http"}, {"name": "b", "port": 53, "protocol": "UDP"}]
     yield "/api/v1/namespaces/d/services", {"metadata": metadata("rich"), "spec": {"type": "NodePort", "ports": tcp_udp, **affinity}}
     yield "/api/v1/namespaces/d/services", {
         "metadata": metadata("another", labels={"service.kubernetes.io/service-proxy-name": "x"}), "spec": {"ports": tcp_udp}}
+    ranges = {"loadBalancerSourceRanges": ["10.0.0.0/8", "fd00::/8"], "allocateLoadBalancerNodePorts": False}
+    yield "/api/v1/namespaces/d/services", {"metadata": metadata("lb"), "spec": {"type": "LoadBalancer", "ports": tcp_udp[:1], **ranges}}
+    yield "/apis/networking.k8s.io/v1/servicecidrs", {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.197.0.0/16"]}}
     endpoints = [
         {"addresses": ["10.0.0.1"], "conditions": {"ready": False, "serving": True, "terminating": True}, "nodeName": "n1"},
         {"addresses": ["10.0.0.2"], "hints": {"forZones": [{"name": "z1"}, {"name": "z2"}]}},
@@ -92,11 +97,12 @@ def test_json_and_protobuf_say_the_same(plane, monkeypatch):
     monkeypatch.setenv("WARREN_API_JSON", "1")
     assert printed_at_start(plane) == binary
     text = "\n".join(binary)
-    assert "!" not in text and "d/another" not in text
+    assert "!" not in text
     for part in (
-        "+ Pod d/rich {app=rich} uid", "http:80/TCP side:81/UDP 10.0.0.9 fd00::9 on n1", "+ Node n1 10.244.1.0/24 fd44:1::/64 at 192.168.0.1 fd10::1 created ", " agent \"0.1.0 ok\"",
+        "+ Pod d/rich {app=rich} uid", "http:80/TCP side:81/UDP 10.0.0.9 fd00::9 on n1", "+ Node n1 10.244.1.0/24 fd44:1::/64 at 192.168.0.1 fd10::1 created ", " leaving agent \"0.1.0 ok\"", "+ Service d/another other-proxy",
         "+ Namespace rich {empty=,kubernetes.io/metadata.name=rich,team=x}", "10.0.0.0/8 -10.1.0.0/16 -10.2.0.0/16", "TCP/80-90 TCP/http SCTP TCP ]",
         "affinity 77 local", "of rich: 10.0.0.1+serving+terminating@n1 10.0.0.2+ready+serving+zones,z1,z2, : ", "+ NetworkPolicy d/deny () ingress",
+        "source-ranges 10.0.0.0/8,fd00::/8", "+ Service d/another other-proxy ", "+ ServiceCIDR more 10.197.0.0/16",
     ):
         assert part in text, text
 

@@ -72,16 +72,17 @@ def _begin(sock, address, port):
     return True
 
 
-def arrives_at(client, address, port, receivers, protocol="tcp", via=None):
+def arrives_at(client, address, port, receivers, protocol="tcp", via=None, source_port=0):
     """Which of `receivers` (pods) gets the first packet of a new flow from `client` to that address; None: none does.
 
-    `via`: see fence(). A receiver on another node needs one that is at least as far away.
+    `via`: see fence(). A receiver on another node needs one that is at least as far away. `source_port` 0: any.
     """
     family = 6 if ":" in address else 4
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
     with contextlib.ExitStack() as stack:
         wires = {receiver: stack.enter_context(receiver.wire()) for receiver in receivers}
         sock = stack.enter_context(client.socket(FAMILY[family], kind))
+        sock.bind(("", source_port))
         with one_processor():
             if _begin(sock, address, port):
                 fence(client, family, via)

@@ -30,8 +30,8 @@ build=(gcc make pkg-config git clang libc6-dev linux-libc-dev libbpf-dev libelf-
 	busybox-static containernetworking-plugins jq)
 demo=(iproute2 nftables procps python3 tcpdump tshark)
 tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell mandoc pyflakes3 python3-pytest python3-pytest-xdist
-	python3-scapy man-db gnuplot-nox openvswitch-switch iptables ethtool iputils-ping traceroute
-	strace systemd ca-certificates cpio kmod curl wget bind9-dnsutils netcat-openbsd)
+	python3-scapy python3-yaml man-db gnuplot-nox openvswitch-switch iptables ethtool iputils-ping traceroute
+	strace systemd ca-certificates cpio kmod curl wget bind9-dnsutils netcat-openbsd prometheus)
 
 # shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "${ID:-unknown}-${VERSION_ID:-}")
@@ -49,8 +49,8 @@ ubuntu-24.04) build+=(linux-tools-common linux-tools-generic libzstd-dev) tests+
 		             libbpf >= 1.0, libelf, zlib, libmnl, libnftnl, jansson, libuv, libyaml, libmicrohttpd, libcurl, OpenSSL's libcrypto, nanopb;
 		             for the image: a static busybox, the CNI reference plugins, jq
 		  for the demo: containerd (with ctr), runc, iproute2, nft, python3, tcpdump, tshark, ps
-		  to test:   cmocka, python3 with pytest, pytest-xdist and scapy, Open vSwitch, iptables, ethtool, ping, traceroute, strace,
-		             curl, wget, dig, OpenBSD's nc, man, clang's sanitizer run time, Go (for cnitool);
+		  to test:   cmocka, python3 with pytest, pytest-xdist, scapy and PyYAML, Open vSwitch, iptables, ethtool, ping, traceroute, strace,
+		             curl, wget, dig, OpenBSD's nc, man, promtool (of Prometheus), clang's sanitizer run time, Go (for cnitool);
 		             qemu-system-x86_64, cpio, kmod and dpkg (for test-vm)
 		  to lint and to measure: clang-tidy, clang-format, cppcheck, shellcheck, codespell, pyflakes, mandoc, gnuplot
 		Then use make all, make test and make demo with DEPS=skip in the environment.

@@ -33,6 +33,18 @@ def pods(node):
 
 
 @pytest.fixture
+def outside(overlay):
+    """A client that is no node."""
+    return overlay.underlay
+
+
+@pytest.fixture
+def address(node, family):
+    """The first node's, where the NodePort is."""
+    return node.address[family]
+
+
+@pytest.fixture
 def drops(request):
     """The drops that the node reports meanwhile: of the file's `cluster`, if it has one, else of its lab."""
     node = request.getfixturevalue("cluster").node if "cluster" in request.fixturenames else request.getfixturevalue("node")

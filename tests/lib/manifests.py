@@ -107,6 +107,10 @@ def service(name, addresses, *ports, **spec):
     }
 
 
+def service_cidr(name, *cidrs):
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": name}, "spec": {"cidrs": [*cidrs]}}
+
+
 def endpoint(address, ready=True, serving=None, terminating=False, node=None):
     conditions = {"ready": ready, "serving": ready if serving is None else serving, "terminating": terminating}
     return {"addresses": [address], "conditions": conditions, **({"nodeName": node} if node else {})}

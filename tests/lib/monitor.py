@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`warren monitor` in a node."""
+"""`warren monitor` and `warren flows --follow` in a node."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from pathlib import Path
 from netns import TIMEOUT
 
 
-class Monitor:
-    """`warren monitor --json`: its events as they come."""
+class Stream:
+    """A command of `warren` that prints JSON, line by line. `ready`: what it says on stderr when it begins."""
 
-    def __init__(self, node, *args):
-        self.proc = node.popen("warren", "monitor", "--json", *args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.pending = b""
+    def __init__(self, node, *args, ready):
+        self.proc = node.popen("warren", *args, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.pending, self.status = b"", None
         line = self.proc.stderr.readline()
-        assert line.startswith(b"listening"), line
+        assert line.startswith(ready), line
 
     def next(self, timeout=TIMEOUT):
         """The next event, or None if there is none in time."""
@@ -30,7 +30,7 @@ class Monitor:
             if left <= 0 or not select.select([self.proc.stdout], [], [], left)[0]:
                 return None
             data = os.read(self.proc.stdout.fileno(), 65536)
-            assert data, f"warren monitor ended: {self.proc.stderr.read().decode()}"
+            assert data, f"it ended: {self.proc.stderr.read().decode()}"
             self.pending += data
         line, self.pending = self.pending.split(b"\n", 1)
         event = json.loads(line)
@@ -38,8 +38,7 @@ class Monitor:
 
     @staticmethod
     def is_noise(event):
-        """A kernel's own MLD report (see moved())."""
-        return event["headers"].get("destination") == "ff02::16" and event["headers"].get("source") == "::"
+        return False
 
     def wait(self, match, timeout=TIMEOUT):
         """The first event for which match(event) holds; None if it never comes."""
@@ -49,6 +48,36 @@ class Monitor:
             if event and match(event):
                 return event
         return None
+
+    def close(self):
+        """Interrupts it, once; its exit status."""
+        if self.status is not None:
+            return self.status
+        # nsenter waits for the program itself, which is what is to end.
+        for child in Path(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGTERM)
+        self.status = self.proc.wait(TIMEOUT)
+        self.proc.stdout.close()
+        self.proc.stderr.close()
+        return self.status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Monitor(Stream):
+    """`warren monitor --json`: its events as they come."""
+
+    def __init__(self, node, *args):
+        super().__init__(node, "monitor", *args, ready=b"listening")
+
+    @staticmethod
+    def is_noise(event):
+        """A kernel's own MLD report (see moved())."""
+        return event["headers"].get("destination") == "ff02::16" and event["headers"].get("source") == "::"
 
     def wait_flow(self, sock, ends=("source_port", "destination_port")):
         """The first event of a packet of this socket's, either way: not one of a connection of another test, which still
@@ -65,20 +94,6 @@ class Monitor:
     def wait_sent(self, sock):
         """The first event of a packet that this socket has sent. (What the other end has sent before, TCP sends again.)"""
         return self.wait_flow(sock, ends=("source_port",))
-
-    def close(self):
-        # nsenter waits for the program itself, which is what is to end.
-        for child in Path(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGTERM)
-        self.proc.wait(TIMEOUT)
-        self.proc.stdout.close()
-        self.proc.stderr.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 class Drops(Monitor):

@@ -183,6 +183,13 @@ class Netns:
         return done.returncode == 0
 
 
+def source_address(client, address):
+    """The one that the client uses for packets to there."""
+    with client.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((address, 9))
+        return sock.getsockname()[0]
+
+
 def tcp(client, server, address, port=0, listen_port=0, size=1, timeout=TIMEOUT):
     """One connection from `client` to `address`, where `server` listens: `size` bytes there and back.
 

@@ -17,15 +17,16 @@ KEY = "/run/cluster.key"
 
 
 class Member(Node):
-    """A node of a cluster; its number is in its addresses."""
+    """A node of a cluster; its number is in its addresses. `families`: of its pods; `outer`: of its Node's addresses."""
 
-    def __init__(self, cluster, number, cidr=None):
+    def __init__(self, cluster, number, cidr=None, families=ALL, outer=ALL):
         super().__init__(build=cluster.build)
         self.cluster, self.number, self.label = cluster, number, f"n{number}"
         cidr = cidr or number
-        self.cidr = {4: f"10.87.{cidr}.0/24", 6: f"fd00:87:0:{cidr:x}::/64"}
-        self.gateway = {4: f"10.87.{cidr}.1", 6: f"fd00:87:0:{cidr:x}::1"}
-        self.address = {f: cluster.underlay.address(number, f) for f in ALL}
+        prefix = {4: f"10.87.{cidr}.", 6: f"fd00:87:0:{cidr:x}::"}
+        self.cidr = {f: prefix[f] + {4: "0/24", 6: "/64"}[f] for f in families}
+        self.gateway = {f: f"{prefix[f]}1" for f in families}
+        self.address = {f: cluster.underlay.address(number, f) for f in outer}
         self.agent = None
         # The defaults of today's distributions; tunnel traffic must not need weaker ones.
         self.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1")
@@ -102,8 +103,8 @@ class Overlay(Probed):
 
     def route_to_pods(self, node):
         """Routes to the pods, as a routed network has them: so that the world reaches them."""
-        for family in ALL:
-            self.underlay.run("ip", f"-{family}", "route", "add", node.cidr[family], "via", node.address[family])
+        for family, cidr in node.cidr.items():
+            self.underlay.run("ip", f"-{family}", "route", "add", cidr, "via", node.address[family])
 
     def destroy(self, node):
         """Like a power failure. Its manifests stay."""
@@ -160,7 +161,7 @@ class Overlay(Probed):
         node = self.nodes.get(node, node)
         file = pod_file(name)
         self.write(file, self.pod_manifest(name, node, **labels), to=None if announce else [node])
-        conf = network(policy="agent", ipam={"ranges": [[{"subnet": node.cidr[f]}] for f in ALL]})
+        conf = network(policy="agent", ipam={"ranges": [[{"subnet": cidr}] for cidr in node.cidr.values()]})
         if chain:
             conf["cniVersion"] = "1.0.0"
         pod = self.add_pod(node, name, conf, chain, runtime)

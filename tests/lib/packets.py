@@ -27,11 +27,17 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
-def sctp_packet(sport, dport, chunk):
-    """Header (RFC 9260, 3.1) and one INIT or INIT ACK chunk, checksum included."""
-    body = struct.pack("!BBHIIHHI", chunk, 0, 20, 0x1234, 65536, 1, 1, 0x4321)
+def sctp_packet(sport, dport, chunk, data=b""):
+    """Header (RFC 9260, 3.1) and one INIT or INIT ACK chunk, checksum included; data behind it."""
+    body = struct.pack("!BBHIIHHI", chunk, 0, 20, 0x1234, 65536, 1, 1, 0x4321) + data
     head = struct.pack("!HHI", sport, dport, 0)
     return head + struct.pack("<I", crc32c(head + b"\0\0\0\0" + body)) + body
+
+
+def sctp_ports(packet):
+    """Of one with a right checksum."""
+    assert struct.unpack_from("<I", packet, 8)[0] == crc32c(packet[:8] + b"\0\0\0\0" + packet[12:]), packet
+    return struct.unpack_from("!HH", packet)
 
 
 def echo_request(family, ident, number=1):

@@ -67,9 +67,12 @@ def map_entries(path):
 
 
 def _batch(command, path, keys, values):
-    name, attr = ctypes.create_string_buffer(str(path).encode()), _attr()
+    name, attr, info = ctypes.create_string_buffer(str(path).encode()), _attr(), ctypes.create_string_buffer(88)
     fd = _bpf(BPF_OBJ_GET, _attr(), "<QII", ctypes.addressof(name), 0, 0)
     try:
+        _bpf(BPF_OBJ_GET_INFO_BY_FD, _attr(), "<IIQ", fd, len(info), ctypes.addressof(info))
+        value_size = struct.unpack_from("<I", info, 12)[0]
+        assert not values or len(values) == value_size * len(keys), f"{path} has values of {value_size} bytes"
         keys, values, count = ctypes.create_string_buffer(b"".join(keys)), ctypes.create_string_buffer(values), len(keys)
         _bpf(command, attr, "<QQQQIIQQ", 0, 0, ctypes.addressof(keys), ctypes.addressof(values), count, fd, 0, 0)
     finally:

@@ -179,11 +179,11 @@ class Datagrams(Worker):
 
 
 class Denied(Worker):
-    """Datagrams from a pod that its receiver's policy denies."""
+    """Datagrams from a pod that its policy or its receiver's denies."""
 
-    def __init__(self, client, server, address):
+    def __init__(self, client, server, address, port=0):
         family = 6 if ":" in address else 4
-        self.b = server.udp(family, 0, address)
+        self.b = server.udp(family, port, address)
         self.b.setblocking(False)
         self.a = client.udp(family)
         self.a.connect((address, self.b.getsockname()[1]))

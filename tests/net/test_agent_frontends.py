@@ -4,6 +4,7 @@
 import pytest
 
 from manifests import endpoint, endpoint_slice, port, service
+from netns import wait_for
 from overlay import ALL, Overlay
 
 VIP = {4: "10.96.0.10", 6: "fd00:96::10"}
@@ -98,6 +99,63 @@ def test_node_changes_its_addresses(overlay, n1):
     assert frontends(n1) == {**cluster_ips(), **scopes(more, NODE_PORT), **scopes(BALANCER.values(), 80)}
     overlay.apply("node-n1", n1.object())
     assert frontends(n1) == {**cluster_ips(), **scopes(n1.address.values(), NODE_PORT), **scopes(BALANCER.values(), 80)}
+
+
+def test_why_an_endpoint_is_not_used(overlay, n1):
+    made = balanced(externalTrafficPolicy="Local", healthCheckNodePort=32000)
+    for f in ALL:
+        more = [endpoint(f"{BACKEND[f]}1", node="n1"), endpoint(f"{BACKEND[f]}2", ready=False, node="n1")]
+        made[f // 2 - 1]["endpoints"] += more
+    overlay.apply("web", *made)
+    shown = {(row["address"], row["scope"]): row for row in n1.warren_json("service", "get", "shop/web")}
+    for f in ALL:
+        used, other, unready = (text(f"{BACKEND[f]}{suffix}", 8080) for suffix in ("1", "", "2"))
+        row = shown[text(n1.address[f], NODE_PORT), "external"]
+        assert [(b["backend"], b["state"]) for b in row["backends"]] == [(used, "ready")]
+        assert {(e["backend"], e["state"], e["why"]) for e in row["unused"]} == {
+            (other, "ready", "on another node: the traffic policy is Local"), (unready, "not ready", "not ready")}
+        assert row["health"] == {"port": 32000, "status": 200, "endpoints": 1, "problem": None}
+        row = shown[text(VIP[f], 80), "cluster"]
+        assert {b["backend"] for b in row["backends"]} == {used, other} and [e["why"] for e in row["unused"]] == ["not ready"]
+    metrics = n1.agent.metrics()
+    assert metrics["warren_service_health_ports"][(("state", "open"),)] == 1
+    assert metrics["warren_service_frontends_without_backends"][()] == 0
+    # Of two Services that claim an address and port, one has it.
+    overlay.apply("db", service("shop/db", VIP.values(), port(80)))
+    disputed = [(row["service"], row["owner"], row["state"]) for row in n1.warren_json("service", "list") if row["owner"]]
+    assert disputed == 2 * [("shop/web", "shop/db", "not in maps")]
+    wait_for(lambda: n1.agent.metrics()["warren_service_frontends_without_backends"][()] == 2, "the metrics to be written again")
+
+
+MORE = {4: "198.51.100.7", 6: "2001:db8:7::7"}
+
+
+def test_node_ports_at_all_addresses(overlay, n1):
+    """Of devices of the node's own, in the CIDRs: not loopback's, pods' and warren0's; nor one that other hosts cannot reach."""
+    overlay.apply("web", *balanced())
+    others = {**cluster_ips(), **scopes(BALANCER.values(), 80)}
+    args = [*n1.agent.args]
+    restart(n1, [*args, "--nodeport-addresses", "0.0.0.0/0,::/0"])
+    assert frontends(n1) == {**others, **scopes(n1.address.values(), NODE_PORT)}
+    for f, length in ((4, 32), (6, 128)):
+        for device, last in (("lo", 8), ("warren0", 9), ("eth0", 7)):
+            n1.run("ip", "address", "add", f"{MORE[f][:-1]}{last}/{length}", "dev", device, *(["nodad"] if f == 6 else []))
+    try:
+        wait_for(lambda: frontends(n1) == {**others, **scopes([*n1.address.values(), *MORE.values()], NODE_PORT)}, "these two")
+        restart(n1, [*args, "--nodeport-addresses", f"{MORE[4]}/32,2001:db8:7::/64"])
+        assert frontends(n1) == {**others, **scopes(MORE.values(), NODE_PORT)}
+        # Then no address is left: it says so.
+        for f, length in ((4, 32), (6, 128)):
+            n1.run("ip", "address", "del", f"{MORE[f]}/{length}", "dev", "eth0")
+        wait_for(lambda: frontends(n1) == others, "them to go")
+        message = next(c["message"] for c in n1.agent.status()["problems"] if c["subject"] == "node ports")
+        assert message == f"this node has no address in {MORE[4]}/32,2001:db8:7::/64"
+        restart(n1, args)
+        assert frontends(n1) == {**others, **scopes(n1.address.values(), NODE_PORT)}
+    finally:
+        for f, length in ((4, 32), (6, 128)):
+            for device, last in (("lo", 8), ("warren0", 9)):
+                n1.run("ip", "address", "del", f"{MORE[f][:-1]}{last}/{length}", "dev", device)
 
 
 @pytest.mark.parametrize("family", ALL)

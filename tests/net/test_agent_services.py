@@ -67,7 +67,7 @@ def test_services_come_and_change_and_go(cluster):
 def test_status_and_metrics_count_them(cluster):
     cluster.apply("web", *web())
     assert cluster.agent.status()["services"] == {
-        "services": 1, "slices": 2, "addresses": 2, "backends": 4, "problems": 0, "failures": 0
+        "services": 1, "slices": 2, "addresses": 2, "backends": 4, "problems": 0, "failures": 0, "pending": False, "released": False
     }
     metrics = cluster.agent.metrics()
     assert metrics["warren_services"][()] == 1 and metrics["warren_service_slices"][()] == 2
@@ -98,7 +98,7 @@ def test_what_failed_is_tried_again_however_much_changes(cluster):
     """
     cluster.apply("web", *web())
     others = [struct.pack(">IHBx", 0x0B000000 + i, 1, 6) for i in range((1 << 16) - 1)]
-    with map_filled(cluster.node.outside(f"{PINS}/maps/services4"), others, bytes(16)):
+    with map_filled(cluster.node.outside(f"{PINS}/maps/services4"), others, bytes(28)):
         cluster.write("late", service("shop/late", [OTHER[4]], port(80)))
         wait_for(lambda: problems(cluster), "no problem")
         assert "map services4 is full" in problems(cluster)[0]

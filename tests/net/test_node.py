@@ -3,12 +3,11 @@
 
 import json
 import os
-import time
-from pathlib import Path
 
 import pytest
 
 from lab import NODE_GATEWAY, Node, network
+from memory import memory_cgroup
 from netns import tcp
 from rawbpf import PINS
 
@@ -57,39 +56,14 @@ def test_init_is_idempotent(node):
 
 
 @pytest.fixture
-def memory_cgroup():
-    """A cgroup whose memory is limited to 256 MiB, of the version that this machine has."""
-    for parent, limit in ((Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"), (Path("/sys/fs/cgroup"), "memory.max")):
-        made = parent / f"warren-{os.getpid()}"
-        try:
-            made.mkdir()
-        except OSError:
-            continue
-        try:
-            if (made / limit).exists():
-                (made / limit).write_text(str(256 << 20), encoding="ascii")
-                yield made
-                return
-        finally:
-            eventually(made.rmdir, OSError)
-    pytest.skip("no memory controller here")
+def limited_memory():
+    with memory_cgroup(256 << 20) as made:
+        yield made
 
 
-def eventually(act, error, seconds=20):
-    """Memory that the kernel frees later keeps the cgroup for a moment."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return act()
-        except error:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-
-
-def test_conntrack_fits_into_the_cgroup(node, memory_cgroup):
+def test_conntrack_fits_into_the_cgroup(node, limited_memory):
     """A quarter of the memory that the loader may use; from then on the size stays."""
-    limited = json.loads(node.run("sh", "-c", f"echo $$ >{memory_cgroup}/cgroup.procs && exec warren node init --json").stdout)
+    limited = json.loads(node.run("sh", "-c", f"echo $$ >{limited_memory.path}/cgroup.procs && exec warren node init --json").stdout)
     assert limited["ct_memory"] <= (256 << 20) // 4
     again = node.warren_json("node", "init", "--ct-entries", "auto")
     assert (again["fresh"], again["ct_entries"]) == (False, limited["ct_entries"])

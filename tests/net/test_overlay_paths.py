@@ -3,6 +3,9 @@
 reverse path filters are loose, as asymmetric routes need.
 """
 
+import contextlib
+import time
+
 import pytest
 
 from manifests import node_object
@@ -11,6 +14,7 @@ from overlay import ALL, Overlay
 from traffic import Transfer
 
 SECOND = "eth1"
+NEXTHOP_SECONDS = 0.3  # bpf/lib/nexthop.h, NEXTHOP_TICKS
 OWN = {4: "198.18.101.1", 6: "2001:db8:10:101::1"}
 ROUTER = {4: "198.18.101.254", 6: "2001:db8:10:101::fe"}
 LENGTH = {4: 24, 6: 64}
@@ -78,17 +82,45 @@ def test_sent_by_the_second_card(overlay):
     wait_for(lambda: by_device(n1, "n2") == "eth0", "the route to n2 to be known")
 
 
-def test_received_by_the_second_card_of_two_paths(overlay):
-    """The route to n2 has two paths; the kernel uses one of them for all its packets."""
+@contextlib.contextmanager
+def two_paths(overlay):
+    """n1's route to n2 has two."""
     n1, n2, router = overlay.nodes["n1"], overlay.nodes["n2"], overlay.underlay
     for family in ALL:
         paths = [word for gateway in (router.router(1, family), ROUTER[family]) for word in ("nexthop", "via", gateway)]
         n1.run("ip", f"-{family}", "route", "add", f"{n2.address[family]}/{HOST[family]}", *paths)
-    undo = delivered_by_second(overlay)
-    assert transfers(overlay) == SECOND
-    undo()
-    for family in ALL:
-        n1.run("ip", f"-{family}", "route", "delete", f"{n2.address[family]}/{HOST[family]}")
+    try:
+        yield
+    finally:
+        for family in ALL:
+            n1.run("ip", f"-{family}", "route", "delete", f"{n2.address[family]}/{HOST[family]}")
+
+
+def test_received_by_the_second_card_of_two_paths(overlay):
+    """The kernel uses one of the paths for all its packets."""
+    with two_paths(overlay):
+        undo = delivered_by_second(overlay)
+        assert transfers(overlay) == SECOND
+        undo()
+
+
+def test_no_packet_is_lost_between_two_paths(overlay):
+    """Each of these flows begins after the cached nexthop has ended: its first packet goes by the kernel's neighbour, which
+    is that of the selected path, whatever the flow.
+    """
+    n1, router = overlay.nodes["n1"], overlay.underlay
+    a, b = (overlay.pods[name] for name in ("default/a1", "default/b2"))
+    gateways = {"eth0": {router.router(1, f) for f in ALL}, SECOND: {ROUTER[f] for f in ALL}}
+    with two_paths(overlay):
+        for family in ALL:
+            with b.udp(family) as receiver:
+                for _ in range(8):
+                    time.sleep(NEXTHOP_SECONDS)  # of this there is no event
+                    with a.udp(family) as sender:
+                        sender.sendto(b"first", (b.ips[family], receiver.getsockname()[1]))
+                        assert receiver.recv(64) == b"first"
+        for device, other in (("eth0", SECOND), (SECOND, "eth0")):
+            assert not gateways[other] & {neigh["dst"] for neigh in n1.ip("neigh", "show", "dev", device)}
 
 
 def test_received_by_the_card_of_a_backup_route(overlay):

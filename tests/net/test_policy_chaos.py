@@ -14,10 +14,9 @@ import signal
 import threading
 import time
 
-from cluster import Cluster
 from manifests import pod_object
 from netns import TIMEOUT, wait_for
-from policy_edits import NAMES, PENDING, PORTS, Manifests, Observer, first_manifests, random_edit
+from policy_edits import NAMES, PENDING, PORTS, Manifests, Observer, first_manifests, made_cluster, random_edit
 from seed import drawn
 
 SECONDS = float(os.environ.get("WARREN_CHAOS_SECONDS", 15))
@@ -112,17 +111,6 @@ class Victim:
         if not self.agent.proc:
             self.agent.start()
         wait_for(lambda: self.agent.is_applied(), "the last edits to be enforced")
-
-
-@contextlib.contextmanager
-def made_cluster(files, *options):
-    with Cluster(options=options) as cluster:
-        for file, obj in files.items():
-            cluster.write(file, obj)
-        for name in NAMES:
-            cluster.pod(name, manifest=False, policyTimeout=5)  # there may be none
-        cluster.agent.wait_applied()
-        yield cluster
 
 
 def test_agent_killed_under_traffic_and_edits(tmp_path):

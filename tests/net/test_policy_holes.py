@@ -3,6 +3,7 @@
 
 import contextlib
 import itertools
+import select
 import socket
 import struct
 import threading
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cluster import CLIENT, LABELS, NAMESPACES, SERVER, Cluster
+from connect import fence, one_processor
 from lab import network
 from manifests import block, namespace, namespaces, pod_object, pods, policy, port, sources
 from monitor import Drops
@@ -409,7 +411,9 @@ def test_broken_file_opens_nothing(cluster, client, server, family):
 
 
 def test_colluding_pods_cannot_push_others_out(family):
-    """Two pods open more and more lasting flows between them: they fill their quota, and no other pod is affected."""
+    """Two pods open more and more lasting flows between them: they fill their quota and their windows, then new ones are
+    refused, and no other pod is affected.
+    """
     with Cluster(*NAMESPACES, init=["--ct-entries", 1024]) as cluster:
         client, server = cluster.pod(CLIENT, LABELS[CLIENT]), cluster.pod(SERVER, LABELS[SERVER])
         one, two = (cluster.pod(f"front/{name}", {"app": name}) for name in ("one", "two"))
@@ -419,9 +423,12 @@ def test_colluding_pods_cannot_push_others_out(family):
             idle = Transfer(client, server, server.ips[family])
             idle.wait_more(5000)
             idle.pause()  # silent from here on
+            lasted = []
             for _ in range(4):
-                lasting_flows(one, two, family, 2 * quota)
+                lasted.append(lasting_flows(one, two, family, 2 * quota))
                 transfer.wait_more(1000)
+            assert lasted[0] > quota and lasted[-1] < 2 * quota, lasted
+            assert cluster.node.metrics()["ct_full", "egress"] > 0
             counters = {c["counter"]: c["flows"] for c in cluster.node.warren_json("ct", "stats")["flows"]}
             assert counters["over_quota"] > 0, counters
             listed = cluster.node.warren_json("ct", "list", "--endpoint", one.ifindex)
@@ -435,23 +442,37 @@ def test_colluding_pods_cannot_push_others_out(family):
                 assert peer.recv(10) == b"still here"
             idle.a.close()
             idle.b.close()
-            lasting_flows(client, server, family, 1)
+            assert lasting_flows(client, server, family, 1) == 1
             mine = cluster.node.warren_json("ct", "list", "--endpoint", client.ifindex)
             assert [f["table"] for f in mine if f["protocol"] == "udp"] == ["ct"], mine
 
 
 def lasting_flows(one, two, family, count):
-    """UDP, there and back, each from a port of its own, and again when the flow is old enough for ct."""
-    with two.udp(family, address=two.ips[family]) as b, contextlib.ExitStack() as stack:
+    """UDP, there and back, each from a port of its own, and again when the flow is old enough for ct. Returns how many
+    were not refused.
+    """
+    with two.udp(family, address=two.ips[family]) as b, contextlib.ExitStack() as stack, one_processor():
         flows = [stack.enter_context(one.udp(family)) for _ in range(count)]
+        for a in flows:
+            a.connect(b.getsockname()[:2])
         for wait in (0, 1.3):
             time.sleep(wait)
-            for a in flows:
-                a.connect(b.getsockname()[:2])
-                a.send(b"x")
-                data, source = b.recvfrom(64)
-                b.sendto(data, source)
-                assert a.recv(64) == data
+            flows = [a for a in flows if echoes(one, two, a, b, family)]
+        return len(flows)
+
+
+def echoes(one, two, a, b, family):
+    """Whether a datagram of `one` on the connected socket `a` arrives at `b` of `two`, and its reply at `a`."""
+    a.send(b"x")
+    if not select.select([b], [], [], 0)[0]:
+        fence(one, family)
+        if not select.select([b], [], [], 0)[0]:
+            return False
+    b.sendto(*b.recvfrom(64))
+    if not select.select([a], [], [], 0)[0]:
+        fence(two, family)
+    assert select.select([a], [], [], 0)[0], "the datagram has arrived, and its reply has not"
+    return a.recv(64) == b"x"
 
 
 def test_flood_of_new_flows(cluster, client, server, family):

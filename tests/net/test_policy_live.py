@@ -259,6 +259,33 @@ def test_idle_connection(cluster, client, server, drops, family):
         assert drops.wait_flow(b)["reason"] == "ingress_denied"
 
 
+TCP_REPAIR = 19  # linux/tcp.h
+
+
+def test_half_open_connection_is_reset(cluster, client, server, family):
+    """The client has lost a connection without a word, as by a crash, and connects again from the same port. The server's
+    old socket only acknowledges; so the client learns of it and resets it (RFC 9293 section 3.5.1).
+    """
+    cluster.apply("allow", policy("back/allow", ingress=[{}]))
+    with server.tcp_listen(family) as listener:
+        address = server.ips[family], listener.getsockname()[1]
+        with client.tcp_connect(*address) as lost:
+            number = lost.getsockname()[1]
+            old, _ = listener.accept()
+            lost.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        cluster.node.warren("ct", "flush")
+        wait_for(lambda: number not in [f["from"]["port"] for f in cluster.node.warren_json("ct", "list")], "its entry's end")
+        with old, client.socket(lost.family, socket.SOCK_STREAM) as again:
+            again.bind(("", number))
+            again.connect(address)
+            again.sendall(b"again")
+            new, _ = listener.accept()
+            with new:
+                assert new.recv(64) == b"again"
+            with pytest.raises(ConnectionResetError):
+                old.recv(64)
+
+
 def test_connections_to_and_from_the_host_and_the_world(cluster, client, family):
     """The own host is exempt on its way in, not as a target; the world never is. Replies pass in any case."""
     node, world = cluster.node, cluster.world

@@ -16,10 +16,10 @@ import pytest
 from cluster import CLIENT, NAMESPACES, SERVER, Cluster
 from connect import arrives_at
 from lab import Lab
-from manifests import block, endpoint, endpoint_slice, pods, policy, port, service, sources, targets
+from manifests import block, endpoint, endpoint_slice, pods, policy, port, service, service_cidr, sources, targets
 from named import ASK, Named, ask_tcp, ask_udp
 from netns import FAMILY, TIMEOUT, tcp, udp, wait_for
-from packets import IPPROTO_SCTP, SCTP_INIT, SCTP_INIT_ACK, raw_payload, sctp_packet
+from packets import IPPROTO_SCTP, SCTP_INIT, SCTP_INIT_ACK, raw_payload, sctp_packet, sctp_ports
 from traffic import Transfer
 
 pytestmark = pytest.mark.usefixtures("as_before")
@@ -61,10 +61,10 @@ def ports(target=None):
     return [{"name": p.lower(), **port(target or PORT, p)} for p in ("TCP", "UDP", "SCTP")] + [{"name": "stream", **port(stream)}]
 
 
-def web(endpoints, target=TARGET, **spec):
+def web(endpoints, **spec):
     """Service back/web at both VIPs with these endpoints ({family: [...]}), all protocols."""
     made = [service("back/web", VIP.values(), *ports(), **spec)]
-    return made + [endpoint_slice(f"back/web-{f}", "back/web", e, *ports(target)) for f, e in endpoints.items() if e]
+    return made + [endpoint_slice(f"back/web-{f}", "back/web", e, *ports(TARGET)) for f, e in endpoints.items() if e]
 
 
 def addresses(cluster, *names):
@@ -92,6 +92,17 @@ def named_servers(cluster, family):
         yield named_servers
 
 
+def used_port(client, family):
+    """The client's port of a closed connection through the service, whose end was the server's: it is free at once."""
+    number = next(unused_ports)
+    with client.socket(FAMILY[family], socket.SOCK_STREAM) as sock:
+        sock.bind(("", number))
+        sock.connect((VIP[family], PORT))
+        while sock.recv(256):
+            pass
+    return number
+
+
 def connection(client, server, family):
     """A connection through the service to `server` that carries bytes."""
     return Transfer(client, server, VIP[family], STREAM, STREAM_TARGET)
@@ -110,8 +121,9 @@ def test_leads_to_its_backend(cluster, client, server, family, set_backends):
     assert tcp(client, server, server.ips[family], TARGET, TARGET) == client.ips[family]
 
 
-def test_sctp_leads_to_its_backend(cluster, client, server, family, drops):
-    cluster.apply("web", *web(addresses(cluster, SERVER), target=PORT))
+def test_sctp_leads_to_its_backend(client, server, family, set_backends, drops):
+    """Its checksum, with the ports, is right, also of a packet in fragments."""
+    set_backends(SERVER)
 
     def raw(pod):
         sock = pod.socket(FAMILY[family], socket.SOCK_RAW, IPPROTO_SCTP)
@@ -119,18 +131,19 @@ def test_sctp_leads_to_its_backend(cluster, client, server, family, drops):
         return sock
 
     def received(sock):
-        data, source = sock.recvfrom(2048)
+        data, source = sock.recvfrom(4096)
         data = raw_payload(family, data)
-        return source[0], struct.unpack_from("!HH", data), data[12]
+        return source[0], sctp_ports(data), data[12]
 
     with raw(client) as a, raw(server) as b:
         a.sendto(sctp_packet(20001, PORT, SCTP_INIT), (VIP[family], 0))
-        assert received(b) == (client.ips[family], (20001, PORT), SCTP_INIT)
-        b.sendto(sctp_packet(PORT, 20001, SCTP_INIT_ACK), (client.ips[family], 0))
+        assert received(b) == (client.ips[family], (20001, TARGET), SCTP_INIT)
+        b.sendto(sctp_packet(TARGET, 20001, SCTP_INIT_ACK, bytes(1000)), (client.ips[family], 0))
         assert received(a) == (VIP[family], (PORT, 20001), SCTP_INIT_ACK)
-        # To another port it would need another checksum: not translated, but counted.
-        cluster.apply("web", *web(addresses(cluster, SERVER), target=TARGET))
-        a.sendto(sctp_packet(20002, PORT, SCTP_INIT), (VIP[family], 0))
+        # Of fragments the first one shows the packet's length, if it cuts a chunk.
+        a.sendto(sctp_packet(20002, PORT, SCTP_INIT, struct.pack("!BBH", 0, 3, 2000) + bytes(1996)), (VIP[family], 0))
+        assert received(b) == (client.ips[family], (20002, TARGET), SCTP_INIT)
+        a.sendto(sctp_packet(20003, PORT, SCTP_INIT, bytes(2000)), (VIP[family], 0))
         assert drops.wait(lambda e: e["reason"] == "service_sctp")
 
 
@@ -282,6 +295,82 @@ def test_without_its_service_the_address_is_unused(cluster, client, family, set_
     assert not arrives_at(client, VIP[family], PORT, others(cluster))
 
 
+def test_without_its_service_a_used_port_is_no_ones(cluster, client, server, family, set_backends, named_servers):
+    """The entry of a closed connection does not lead the next one from its port to the backend."""
+    set_backends(SERVER)
+    number = used_port(client, family)
+    assert arrives_at(client, VIP[family], PORT, others(cluster), source_port=number) is server
+    number = used_port(client, family)
+    cluster.remove("web")
+    assert not arrives_at(client, VIP[family], PORT, others(cluster), source_port=number)
+
+
+# --- no such port, no such address ---------------------------------------------------------------------------------------
+
+CIDRS = ("10.96.0.0/16", "fd00:96::/108")
+OTHER = {4: "10.96.0.99", 6: "fd00:96::99"}
+
+
+def ping(client, address):
+    return client.run("ping", "-n", "-c", "1", "-W", "2", address, check=False)
+
+
+def test_port_that_it_does_not_have(cluster, client, family, set_backends, drops, named_servers):
+    """It is rejected at once, whatever the protocol, as by kube-proxy's nftables mode. Ports that it gets are served."""
+    set_backends(SERVER)
+    refused(client, family, PORT + 7)
+    assert drops.wait(lambda e: e["reason"] == "no_service_port" and e["headers"]["destination_port"] == PORT + 7)
+    refused_by = ping(client, VIP[family])
+    assert refused_by.returncode and "ort" in refused_by.stdout and "nreachable" in refused_by.stdout, refused_by.stdout
+    assert cluster.node.warren_json("trace", CLIENT, f"{bracketed(VIP[family])}:{PORT + 7}/tcp")["reason"] == "no_service_port"
+    web_too = service("back/web", VIP.values(), *ports(), {"name": "late", **port(PORT + 7)})
+    cluster.apply("web", web_too, *(endpoint_slice(f"back/web-{f}", "back/web", ips, *ports(TARGET), {"name": "late", **port(TARGET)}) for f, ips in addresses(cluster, SERVER).items()))
+    assert ask_tcp(client, VIP[family], PORT + 7) == SERVER
+
+
+def bracketed(address):
+    return f"[{address}]" if ":" in address else address
+
+
+def test_address_that_no_service_has(cluster, client, world, family, set_backends, drops, named_servers):
+    """In a ServiceCIDR it is dropped; without one, and at the address of another proxy's Service, the stack has it."""
+    set_backends(SERVER)
+    others_own = service("back/other", OTHER.values(), port(PORT))
+    others_own["metadata"]["labels"] = {"service.kubernetes.io/service-proxy-name": "other"}
+
+    def leaves():
+        """Whether the stack sends it on."""
+        with world.wire("eth0") as wire, client.udp(family) as sock:
+            sock.sendto(b"to no service", (OTHER[family], PORT))
+            client.ping(Lab.WORLD[family])
+            return any(b"to no service" in frame for frame in wire.drain())
+
+    assert leaves()
+    cluster.apply("cidrs", service_cidr("kubernetes", *CIDRS))
+    assert not leaves()
+    assert drops.wait(lambda e: e["reason"] == "no_service" and e["headers"]["destination"] == OTHER[family])
+    assert ask_tcp(client, VIP[family]) == SERVER
+    refused(client, family, PORT + 7)
+    cluster.apply("other", others_own)
+    assert leaves()
+    cluster.remove("other")
+    assert not leaves()
+    cluster.remove("cidrs")
+    assert leaves()
+
+
+def test_service_cidr_of_all_addresses(cluster, client, server, family, set_backends, named_servers):
+    """It cuts off neither pods nor this host."""
+    set_backends(SERVER)
+    cluster.apply("cidrs", service_cidr("all", "0.0.0.0/0", "::/0"), service_cidr("kubernetes", *CIDRS))
+    try:
+        assert tcp(client, server, server.ips[family], TARGET + 1, TARGET + 1) == client.ips[family]
+        client.ping(Lab.UPLINK[family])
+        assert ask_tcp(client, VIP[family]) == SERVER
+    finally:
+        cluster.remove("cidrs")
+
+
 # --- while it changes ---------------------------------------------------------------------------------------------------
 
 
@@ -336,12 +425,33 @@ def test_nothing_is_lost_while_slices_change(cluster, client, family, set_backen
     cluster.wait_applied()
 
 
+def test_many_services_need_no_other_event(cluster):
+    """They do not fit into one run of the agent, which has nothing else to do. Who asks the agent wakes it: the maps are
+    read instead.
+    """
+
+    def written():
+        return next(m["entries"] for m in cluster.node.warren_json("map", "list") if m["name"] == "services4")
+
+    count, before = 1000, written()
+    with cluster.as_before():
+        objects = []
+        for n in range(count):
+            name = f"many-{n // 100}/s{n}"
+            backends = [f"10.88.{n % 250}.{i}" for i in range(1, 11)]
+            objects += [service(name, [f"10.97.{n // 250}.{n % 250}"], port(80)), endpoint_slice(name, name, backends, port(80))]
+        cluster.write("many", *objects)
+        wait_for(lambda: written() == before + count, "all Services in the maps")
+
+
 # --- policy -------------------------------------------------------------------------------------------------------------
 
 
-def denial(drops, direction, protocol, address, port):
-    """The next drop of a packet to there for that reason: a closing connection of another test has another port."""
-    to = {"protocol": protocol, "destination": address, "destination_port": port}
+def denial(drops, direction, protocol, address, port, **also):
+    """The next drop of a packet to there for that reason: a closing connection of another test has another port.
+    `also`: other fields of its headers.
+    """
+    to = {"protocol": protocol, "destination": address, "destination_port": port, **also}
     return drops.wait(lambda e: e["reason"] == f"{direction}_denied" and to.items() <= e["headers"].items())
 
 
@@ -393,9 +503,31 @@ def test_a_denial_names_the_service(cluster, client, server, family, set_backend
     for protocol in ASK:
         for address, at, through in ((VIP[family], PORT, True), (server.ips[family], TARGET, False)):
             assert not arrives_at(client, address, at, others(cluster), protocol)
-            event = denial(drops, direction, protocol, address, at)
+            event = denial(drops, direction, protocol, address, at, source=client.ips[family])
             assert event["peer_endpoint"] == server.ifindex
-            assert event["service"] == ({"name": "back/web", "address": VIP[family], "port": PORT} if through else None)
+            assert event["service"] == ({"name": "back/web", "address": VIP[family], "port": PORT, "client_port": None} if through else None)
+            assert event[direction]["because"] == f"isolated by {where[0]}; there is no {direction} rule"
+            change = event[direction]["explanation"]["change"]
+            rule = change.get("rule")
+            assert rule, change.get("obstacle")
+            (peer,) = rule["to" if direction == "egress" else "from"]
+            assert peer["podSelector"]["matchLabels"]["app"] == ("server" if direction == "egress" else "client")
+            assert rule["ports"] == [{"protocol": protocol.upper(), "port": TARGET}]
+
+
+def test_a_denial_is_not_explained_by_another_flow(cluster, client, server, family, set_backends, named_servers, drops):
+    """A closed connection's, through the service and allowed, from the same port."""
+    set_backends(SERVER)
+    number = used_port(client, family)
+    cluster.apply("policy", policy("front/p", None, egress=[], types=["Egress"]))
+    with client.socket(FAMILY[family], socket.SOCK_STREAM) as sock:
+        sock.bind(("", number))
+        sock.setblocking(False)
+        sock.connect_ex((VIP[family], PORT))
+        event = denial(drops, "egress", "tcp", VIP[family], PORT, source_port=number, tcp_flags="SYN")
+    assert event["peer_endpoint"] == server.ifindex
+    change = event["egress"]["explanation"]["change"]
+    assert change.get("rule"), change.get("obstacle")
 
 
 def test_policy_cuts_a_flow_through_a_service(cluster, client, server, family, set_backends, drops):
@@ -487,6 +619,6 @@ def test_flows_name_their_service(cluster, client, server, family, set_backends)
         flows = [f for f in flows if f["from"]["address"] == client.ips[family] and f["to"]["address"] == server.ips[family]]
         ports = flow.a.getsockname()[1], STREAM_TARGET  # those of earlier tests are closing
         through = [f["service"] for f in flows if f["protocol"] == "tcp" and (f["from"]["port"], f["to"]["port"]) == ports]
-        assert through == [{"address": VIP[family], "port": STREAM, "name": "back/web"}], flows
+        assert through == [{"address": VIP[family], "port": STREAM, "name": "back/web", "client_port": None}], flows
         direct = [f["service"] for f in flows if f["protocol"] == "udp" and f["to"]["port"] == 5353]
         assert direct == [None], flows

@@ -5,6 +5,7 @@ address.
 
 import collections
 import contextlib
+import errno
 import os
 import pathlib
 import socket
@@ -13,7 +14,7 @@ import pytest
 
 from cluster import CLIENT, NAMESPACES, Cluster
 from lab import Lab
-from manifests import endpoint, endpoint_slice, port, service
+from manifests import endpoint, endpoint_slice, port, service, service_cidr
 from named import ASK, Named, ask_tcp, ask_udp
 from netns import FAMILY, TIMEOUT, wait_for
 from traffic import Transfer
@@ -253,6 +254,29 @@ def test_without_endpoints_it_refuses(cluster, host, family):
         with pytest.raises(ConnectionRefusedError):
             sock.sendto(b"x", (VIP[family], PORT))
     host.assert_moved(before, {("no_backend", "egress"): 3})
+
+
+def fails_at_once(host, address, number, error):
+    with pytest.raises(OSError) as raised:
+        host.tcp_connect(address, number)
+    assert raised.value.errno == error
+    with host.socket(FAMILY[":" in address and 6 or 4], socket.SOCK_DGRAM) as sock, pytest.raises(OSError) as raised:
+        sock.sendto(b"x", (address, number))
+    assert raised.value.errno == error
+
+
+def test_port_or_address_that_no_service_has(cluster, host, family, set_backends, named_servers):
+    """Both calls fail at once: nothing would answer."""
+    set_backends("back/b1")
+    before = host.metrics()
+    fails_at_once(host, VIP[family], PORT + 7, errno.ECONNREFUSED)
+    host.assert_moved(before, {("no_service_port", "egress"): 2})
+    cluster.apply("cidrs", service_cidr("kubernetes", "10.96.0.0/16", "fd00:96::/108"))
+    before = host.metrics()
+    fails_at_once(host, OTHER[family], PORT, errno.EHOSTUNREACH)
+    host.assert_moved(before, {("no_service", "egress"): 2})
+    assert ask_tcp(host, VIP[family]) == "back/b1"
+    cluster.remove("cidrs")
 
 
 @pytest.mark.parametrize("bad", [{4: "127.0.0.1", 6: "::1"}, {4: "169.254.169.254", 6: "fe80::1"}])

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "explanation.h"
 #include "identity.h"
 #include "naive.h"
 
@@ -149,6 +150,7 @@ struct question {
 	struct compiled *k;
 	const struct cluster *c;
 	const struct cluster_pod *pod;
+	uint64_t class_key;
 	uint32_t policy_class;
 	struct naive_peer peer;
 	uint64_t peer_identity;
@@ -176,14 +178,23 @@ static const char *check_verdict(const struct question *q, int direction, uint8_
 		q->policy_class, (uint32_t)direction, q->peer_identity, q->peer.ip, protocol, port
 	};
 	bool expected = naive_allows(q->c, q->pod, direction, &q->peer, protocol, port);
+	const struct policy_flow flow = { .direction = (uint8_t)direction,
+					  .protocol = protocol,
+					  .port = port,
+					  .peer_identity = q->peer_identity,
+					  .peer_ips = { q->peer.ip } };
 	struct lookup_result result;
+	const char *wrong = NULL;
 	char ip[IP_STRLEN];
 
 	policy_lookup(&tables, &query, &result);
 	check_count++;
-	if (result.allowed == expected)
+	if (result.allowed == expected && q->class_key >= WR_CLASS_FIRST && result.rule != WR_RULE_OWN_NODE)
+		wrong = check_explanation(q->k->p, q->c, q->pod, q->class_key, &flow, &q->peer, expected);
+	if (result.allowed == expected && !wrong)
 		return NULL;
-	snprintf(text, sizeof(text), "%s/%s %s peer %s (%s), protocol %u, port %u: %s, but should be %s; rule %u (%s)",
+	snprintf(text, sizeof(text), "%s%s%s/%s %s peer %s (%s), protocol %u, port %u: %s, but should be %s; rule %u (%s)",
+		 wrong ?: "", wrong ? ": " : "",
 		 q->pod->object->namespace, q->pod->object->name, direction == POLICY_INGRESS ? "ingress" : "egress",
 		 ip_format(&q->peer.ip, ip), q->peer.pod ? q->peer.pod->object->name : "no pod", protocol, port,
 		 result.allowed ? "allowed" : "denied", expected ? "allowed" : "denied", result.rule,
@@ -253,6 +264,7 @@ const char *check_verdicts(struct compiled *k, const struct cluster *c, struct r
 			continue;
 		if (!ep)
 			return "an endpoint was never reported";
+		q.class_key = ep->class_key;
 		q.policy_class = tables_class_number(&k->tables, ep->class_key);
 		wrong = check_all_peers(&q, r);
 	}

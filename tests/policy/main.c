@@ -19,6 +19,7 @@
 #include "bench.h"
 #include "bombs.h"
 #include "check.h"
+#include "explanation.h"
 #include "faults.h"
 
 static unsigned long from_environment(const char *name, unsigned long otherwise)
@@ -89,7 +90,8 @@ static void verdicts_are_those_of_the_specification(void **state)
 		}
 		cluster_free(&c);
 	}
-	printf("%lu clusters from seed %lu, %lu verdicts\n", count, first, check_count);
+	printf("%lu clusters from seed %lu, %lu verdicts, %lu proposed changes\n", count, first, check_count,
+	       explanation_changes);
 }
 
 /* --- a cluster that changes --- */

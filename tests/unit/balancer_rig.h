@@ -10,13 +10,18 @@ struct fixture {
 	struct balancer *b;
 };
 
-static inline struct balancer *begin(struct fake_services *maps, int node_ports, int external_ips)
+static inline struct balancer *begin_with(struct fake_services *maps, int node_ports, int external_ips, int table_size)
 {
-	const struct balancer_options options = { node_ports, external_ips };
+	const struct balancer_options options = { node_ports, external_ips, table_size };
 	struct balancer *b = balancer_new(&fake_services_ops, maps, "here", &options);
 
 	assert_non_null(b);
 	return b;
+}
+
+static inline struct balancer *begin(struct fake_services *maps, int node_ports, int external_ips)
+{
+	return begin_with(maps, node_ports, external_ips, 0);
 }
 
 static inline int setup(void **state)

@@ -254,8 +254,8 @@ static inline void agent_end(pid_t pid)
 	unlink(WARREN_AGENT_SOCKET);
 }
 
-/* Starts a monitor and waits until it listens. */
-static inline pid_t start_monitor(const char *line, FILE *out)
+/* Starts a command that prints until it is interrupted, and waits until it says `ready`. */
+static inline pid_t start_stream(const char *line, FILE *out, const char *ready)
 {
 	char said[128] = "";
 	int fds[2];
@@ -266,9 +266,14 @@ static inline pid_t start_monitor(const char *line, FILE *out)
 	close(fds[1]);
 	assert_true(read(fds[0], said, sizeof(said) - 1) > 0);
 	close(fds[0]);
-	if (!strstr(said, "listening"))
-		fail_msg("the monitor says: %s", said);
+	if (!strstr(said, ready))
+		fail_msg("`warren %s` says: %s", line, said);
 	return pid;
+}
+
+static inline pid_t start_monitor(const char *line, FILE *out)
+{
+	return start_stream(line, out, "listening");
 }
 
 /* It ends by itself, long before the timeout that stops a broken one. */

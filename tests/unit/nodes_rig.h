@@ -12,15 +12,34 @@
 
 #include "nodes_internal.h"
 
-/* --- a writer that is killed, or refused, at its n-th write --------------------------------------------------------- */
+/* --- a writer that is killed, refused or put off at its n-th write -------------------------------------------------- */
 
-static enum { CONTINUES, IS_KILLED, IS_REFUSED } at_the_end = CONTINUES;
+/* IS_REFUSED: without memory, and so is each try of the same write after it. IS_PUT_OFF: the first try only. */
+static enum { CONTINUES, IS_KILLED, IS_REFUSED, IS_PUT_OFF } at_the_end = CONTINUES;
 static long writes_left;
+
+/* Whether this is the n-th write, or directly after it one more try: key and value are at the same places. */
+static bool is_nth_write(int command, const union bpf_attr *write)
+{
+	static __u64 key, value;
+
+	if (command != BPF_MAP_UPDATE_ELEM && command != BPF_MAP_DELETE_ELEM)
+		return false;
+	if (writes_left-- == 0) {
+		key = write->key;
+		value = write->value;
+		return true;
+	}
+	if (writes_left >= 0 || command != BPF_MAP_UPDATE_ELEM || write->key != key || write->value != value)
+		key = 0;
+	return key;
+}
 
 /* libbpf calls this syscall(), since it is linked into this program. */
 long syscall(long number, ...)
 {
 	static long (*real)(long, ...);
+	const union bpf_attr *attr;
 	long a[6];
 	va_list ap;
 
@@ -30,11 +49,12 @@ long syscall(long number, ...)
 	va_end(ap);
 	if (!real)
 		*(void **)&real = dlsym(RTLD_NEXT, "syscall");
-	if (number == SYS_bpf && (a[0] == BPF_MAP_UPDATE_ELEM || a[0] == BPF_MAP_DELETE_ELEM) && at_the_end != CONTINUES &&
-	    writes_left-- == 0) {
+	memcpy(&attr, &a[1], sizeof(attr));
+	if (number == SYS_bpf && at_the_end != CONTINUES && is_nth_write((int)a[0], attr)) {
 		if (at_the_end == IS_KILLED)
 			_exit(9);
-		at_the_end = CONTINUES;
+		if (at_the_end == IS_PUT_OFF)
+			at_the_end = CONTINUES;
 		errno = ENOMEM;
 		return -1;
 	}

@@ -129,6 +129,7 @@ static inline void node_text(FILE *out, const struct node_object *node)
 		fprintf(out, " %s", ip_format(&node->addresses[i], buf));
 	if (node->created)
 		fprintf(out, " created %lld", (long long)node->created);
+	fputs(node->leaving ? " leaving" : "", out);
 	if (*node->agent)
 		fprintf(out, " agent \"%s\"", node->agent);
 }
@@ -136,9 +137,10 @@ static inline void node_text(FILE *out, const struct node_object *node)
 static inline void service_text(FILE *out, const struct service_object *service)
 {
 	static const char *const types[] = { "", " NodePort", " LoadBalancer", " ExternalName" };
-	char buf[IP_STRLEN];
+	char buf[PREFIX_STRLEN];
 
 	fprintf(out, "Service %s/%s%s", service->namespace, service->name, types[service->type]);
+	fputs(service->other_proxy ? " other-proxy" : "", out);
 	for (int i = 0; i < 2 && service->cluster_ips[i].family; i++)
 		fprintf(out, " %s", ip_format(&service->cluster_ips[i], buf));
 	for (size_t i = 0; i < service->port_count; i++) {
@@ -152,13 +154,24 @@ static inline void service_text(FILE *out, const struct service_object *service)
 		fprintf(out, " affinity %u", service->affinity_seconds);
 	fputs(service->internal_local ? " local" : "", out);
 	fputs(service->external_local ? " external-local" : "", out);
-	fputs(service->source_ranges ? " source-ranges" : "", out);
+	fputs(service->restricted ? " source-ranges" : "", out);
+	for (size_t i = 0; i < service->source_range_count; i++)
+		fprintf(out, "%c%s", i ? ',' : ' ', prefix_format(&service->source_ranges[i], buf));
 	if (service->health_check_port)
 		fprintf(out, " health %u", service->health_check_port);
 	for (size_t i = 0; i < service->external_ip_count; i++)
 		fprintf(out, " external %s", ip_format(&service->external_ips[i], buf));
 	for (size_t i = 0; i < service->balancer_ip_count; i++)
 		fprintf(out, " balancer %s", ip_format(&service->balancer_ips[i], buf));
+}
+
+static inline void service_cidr_text(FILE *out, const struct service_cidr_object *object)
+{
+	char buf[PREFIX_STRLEN];
+
+	fprintf(out, "ServiceCIDR %s", object->name);
+	for (int i = 0; i < 2 && object->cidrs[i].ip.family; i++)
+		fprintf(out, " %s", prefix_format(&object->cidrs[i], buf));
 }
 
 static inline void slice_text(FILE *out, const struct slice_object *slice)
@@ -197,6 +210,8 @@ static inline void object_text(FILE *out, const struct object *o)
 		service_text(out, o->service);
 	} else if (o->kind == OBJECT_SLICE) {
 		slice_text(out, o->slice);
+	} else if (o->kind == OBJECT_SERVICE_CIDR) {
+		service_cidr_text(out, o->service_cidr);
 	}
 }
 

@@ -77,6 +77,21 @@ static void options(void **state)
 		{ { "--manifests", "/d", "--node-ports", "off", "--external-ips=off" }, NULL },
 		{ { "--manifests", "/d", "--node-ports", "off", "--external-ips=on" },
 		  "--external-ips on: needs --node-ports on" },
+		{ { "--manifests", "/d", "--nodeport-addresses", "primary" }, NULL },
+		{ { "--manifests", "/d", "--nodeport-addresses=$(NODEPORT_ADDRESSES)", "--log-level=$(LOG_LEVEL)" }, NULL },
+		{ { "--manifests", "/d", "--log-level=$(LOG_LEVEL" }, "--log-level $(LOG_LEVEL: not error, warn, info or debug" },
+		{ { "--manifests", "/d", "--log-level=$(A)$(B)" }, "--log-level $(A)$(B): not error, warn, info or debug" },
+		{ { "--manifests", "/d", "--tunnel-key=$(TUNNEL_KEY)" },
+		  "--tunnel-key $(TUNNEL_KEY): the variable is not defined; add it to the DaemonSet's ConfigMap" },
+		{ { "--manifests", "/d", "--nodeport-addresses", "192.0.2.7/24,2001:db8::/64" }, NULL },
+		{ { "--manifests", "/d", "--nodeport-addresses", "" }, "--nodeport-addresses : not primary, nor CIDRs with commas between" },
+		{ { "--manifests", "/d", "--nodeport-addresses", "192.0.2.0/24," },
+		  "--nodeport-addresses 192.0.2.0/24,: not primary, nor CIDRs with commas between" },
+		{ { "--manifests", "/d", "--nodeport-addresses", "primary,::/0" },
+		  "--nodeport-addresses primary,::/0: not primary, nor CIDRs with commas between" },
+		{ { "--manifests", "/d", "--nodeport-addresses", "::/0,::/0,::/0,::/0,::/0,::/0,::/0,::/0,::/0,::/0,::/0,::/0,::/0,::/0,::/0,::/0,::/0" },
+		  "--nodeport-addresses: more than 16 CIDRs" },
+		{ { "--manifests", "/d", "--service-healthz", "[::]:10256" }, NULL },
 		{ { "--manifests", "/d", "--node-ports", "yes" }, "--node-ports yes: not on or off" },
 		{ { "install", "--cni-bin-dir", "/b", "--from", "/f" }, NULL },
 		{ { "uninstall", "--wait", "--log-level=debug" }, NULL },
@@ -138,6 +153,12 @@ static void options_values(void **state)
 	argv[6] = "auto";
 	assert_int_equal(options_parse(9, argv, &o, NULL), 0);
 	assert_int_equal(o.ct_entries, 0);
+	assert_int_equal(o.undefined_count, 0);
+	argv[6] = "$(CT_ENTRIES)";
+	assert_int_equal(options_parse(9, argv, &o, NULL), 0);
+	assert_int_equal(o.ct_entries, 0);
+	assert_int_equal(o.undefined_count, 1);
+	assert_string_equal(o.undefined[0], "$(CT_ENTRIES)");
 }
 
 static void options_of_the_cluster(void **state)

@@ -1,33 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Frontends besides ClusterIPs: node ports, load balancers' addresses and external IPs, for pods and for clients outside. */
 #include "../lib/seed.h"
+#include "balancer_external_rig.h"
 #include "balancer_quota.h"
-#include "balancer_rig.h"
 #include "cleanup.h"
-
-#define PORTS "ports: [{port: 80, nodePort: 30080}]"
-#define NODE_PORT "type: NodePort, clusterIP: 10.96.0.1, " PORTS
-#define BALANCED "type: LoadBalancer, clusterIP: 10.96.0.1, ports: [{port: 80}]"
-
-/* As put_service(), with the addresses of its load balancer. */
-#define put_balanced(b, name, spec, ingress)                                                                           \
-	put_text(b, "apiVersion: v1\nkind: Service\nmetadata: {namespace: ns, name: %s}\nspec: {%s}\n"                   \
-		    "status: {loadBalancer: {ingress: [%s]}}\n", name, spec, ingress)
-
-/* As a list of words. */
-static void set_nodes(struct fixture *f, const char *addresses)
-{
-	char copy[200], *at = copy;
-	struct ip v[NODE_ADDRESSES + 1];
-	size_t count = 0;
-
-	snprintf(copy, sizeof(copy), "%s", addresses);
-	for (char *word; (word = strsep(&at, " "));) {
-		if (*word)
-			v[count++] = ip(word);
-	}
-	balancer_set_node_addresses(f->b, v, count);
-}
 
 static void set_pods(struct fixture *f, const char *cidrs)
 {
@@ -41,17 +17,6 @@ static void set_pods(struct fixture *f, const char *cidrs)
 			v[count++] = prefix(word);
 	}
 	assert_int_equal(balancer_set_pod_cidrs(f->b, v, count), 0);
-}
-
-/* Endpoints here and elsewhere, of both families. */
-static void put_slices(struct fixture *f, const char *name)
-{
-	char slice[32];
-
-	snprintf(slice, sizeof(slice), "%s4", name);
-	put_slice(f->b, slice, name, 4, READY_AT("10.0.0.1", "here") "," READY_AT("10.0.0.2", "there"), "{port: 8080}");
-	snprintf(slice, sizeof(slice), "%s6", name);
-	put_slice(f->b, slice, name, 6, READY_AT("fd00::1", "here") "," READY_AT("fd00::2", "there"), "{port: 8080}");
 }
 
 /* --- node ports --- */
@@ -105,6 +70,36 @@ static void one_number_for_two_protocols(void **state)
 	expect_services(&f->maps, "10.96.0.1:53 > 10.0.0.1:1\n10.96.0.1:53/U > 10.0.0.1:2\n10.96.0.1:9 > 10.0.0.1:3\n"
 				  "192.0.2.1:30053 > 10.0.0.1:1\n192.0.2.1:30053/U > 10.0.0.1:2\n"
 				  "external 192.0.2.1:30053 > 10.0.0.1:1\nexternal 192.0.2.1:30053/U > 10.0.0.1:2\n");
+}
+
+/* Of frontends for pods nothing is left: their flows have entries. A frontend for clients outside leads packets to them. */
+static void released_and_taken_back(void **state)
+{
+	const char *all = "10.96.0.1:80 > 10.0.0.1:8080 10.0.0.2:8080\n"
+			  "192.0.2.1:30080 > 10.0.0.1:8080 10.0.0.2:8080\n"
+			  "external local 192.0.2.1:30080 > 10.0.0.1:8080\n";
+	struct fixture *f = *state;
+
+	set_nodes(f, "192.0.2.1");
+	put_slices(f, "a");
+	put_service(f->b, "a", "externalTrafficPolicy: Local, " NODE_PORT);
+	run(f);
+	expect_services(&f->maps, all);
+	balancer_release(f->b, true);
+	assert_true(balancer_pending(f->b));
+	assert_int_equal(run(f), 3);
+	expect_services(&f->maps, "external 192.0.2.1:30080 released\n");
+	/* An update changes nothing; neither does the next agent. */
+	put_slice(f->b, "a5", "a", 4, READY("10.0.0.5"), "{port: 8080}");
+	assert_int_equal(run(f), 0);
+	balancer_lost(f->b);
+	run(f);
+	expect_services(&f->maps, "external 192.0.2.1:30080 released\n");
+	balancer_remove_slice(f->b, "ns", "a5");
+	balancer_release(f->b, false);
+	assert_int_equal(run(f), 3);
+	expect_services(&f->maps, all);
+	problem(f, 0);
 }
 
 static void node_addresses_change(void **state)
@@ -229,7 +224,7 @@ static void load_balancers_addresses(void **state)
 				  "198.51.100.3:80 > 10.0.0.1:8080 10.0.0.2:8080\n"
 				  "external 198.51.100.1:80 > 10.0.0.1:8080 10.0.0.2:8080\n"
 				  "external 198.51.100.3:80 > 10.0.0.1:8080 10.0.0.2:8080\n");
-	/* Ranges are not evaluated yet: not for clients outside. Node ports are not concerned. */
+	/* Ranges apply to its addresses only, by family. Without one of the family no client is admitted. */
 	set_nodes(f, "192.0.2.1");
 	put_balanced(f->b, "a",
 		     "type: LoadBalancer, clusterIPs: [10.96.0.1, \"fd00:96::1\"], loadBalancerSourceRanges: [10.0.0.0/8], " PORTS,
@@ -237,10 +232,26 @@ static void load_balancers_addresses(void **state)
 	run(f);
 	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080 10.0.0.2:8080\n"
 				  "192.0.2.1:30080 > 10.0.0.1:8080 10.0.0.2:8080\n"
-				  "198.51.100.1:80 > 10.0.0.1:8080 10.0.0.2:8080\n"
-				  "[2001:db8::9]:80 > [fd00::1]:8080 [fd00::2]:8080\n"
+				  "198.51.100.1:80 from 10.0.0.0/8 > 10.0.0.1:8080 10.0.0.2:8080\n"
+				  "[2001:db8::9]:80 from > [fd00::1]:8080 [fd00::2]:8080\n"
 				  "[fd00:96::1]:80 > [fd00::1]:8080 [fd00::2]:8080\n"
-				  "external 192.0.2.1:30080 > 10.0.0.1:8080 10.0.0.2:8080\n");
+				  "external 192.0.2.1:30080 > 10.0.0.1:8080 10.0.0.2:8080\n"
+				  "external 198.51.100.1:80 from 10.0.0.0/8 > 10.0.0.1:8080 10.0.0.2:8080\n"
+				  "external [2001:db8::9]:80 from > [fd00::1]:8080 [fd00::2]:8080\n");
+	/* Other ranges: only its addresses are written. */
+	put_balanced(f->b, "a",
+		     "type: LoadBalancer, clusterIPs: [10.96.0.1, \"fd00:96::1\"], "
+		     "loadBalancerSourceRanges: [192.0.2.0/24, \"2001:db8:1::/48\", 10.1.0.0/16], " PORTS,
+		     "{ip: 198.51.100.1}, {ip: \"2001:db8::9\"}");
+	assert_int_equal(run(f), 4);
+	expect_services(&f->maps, "10.96.0.1:80 > 10.0.0.1:8080 10.0.0.2:8080\n"
+				  "192.0.2.1:30080 > 10.0.0.1:8080 10.0.0.2:8080\n"
+				  "198.51.100.1:80 from 10.1.0.0/16,192.0.2.0/24 > 10.0.0.1:8080 10.0.0.2:8080\n"
+				  "[2001:db8::9]:80 from 2001:db8:1::/48 > [fd00::1]:8080 [fd00::2]:8080\n"
+				  "[fd00:96::1]:80 > [fd00::1]:8080 [fd00::2]:8080\n"
+				  "external 192.0.2.1:30080 > 10.0.0.1:8080 10.0.0.2:8080\n"
+				  "external 198.51.100.1:80 from 10.1.0.0/16,192.0.2.0/24 > 10.0.0.1:8080 10.0.0.2:8080\n"
+				  "external [2001:db8::9]:80 from 2001:db8:1::/48 > [fd00::1]:8080 [fd00::2]:8080\n");
 	/* What another type's status says is stale. */
 	put_balanced(f->b, "a", "clusterIP: 10.96.0.1, ports: [{port: 80}]", "{ip: 198.51.100.1}");
 	run(f);
@@ -365,6 +376,30 @@ static void addresses_become_others(void **state)
 	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.3:80 > 10.0.0.1:8080\n");
 	set_pods(f, "10.96.0.4/32");
 	balancer_remove_service(f->b, "ns", "z");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.2:80 >\nexternal 10.96.0.2:80 >\n");
+	problem(f, 0);
+}
+
+/* Another proxy's Service has no frontend here, but its ClusterIP is no other Service's address. */
+static void cluster_ips_of_another_proxy(void **state)
+{
+	struct fixture *f = *state;
+
+	set_nodes(f, "192.0.2.1");
+	put_service(f->b, "a", "clusterIP: 10.96.0.1, externalIPs: [10.96.0.2], ports: [{port: 80}]");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.2:80 >\nexternal 10.96.0.2:80 >\n");
+	put_balanced_with(f->b, "other", "labels: {service.kubernetes.io/service-proxy-name: x}",
+			  "type: LoadBalancer, clusterIP: 10.96.0.2, externalIPs: [203.0.113.7], externalTrafficPolicy: Local, "
+			  "healthCheckNodePort: 32000, ports: [{port: 80, nodePort: 30080}]",
+			  "{ip: 203.0.113.8}");
+	put_slice(f->b, "other", "other", 4, READY("10.0.0.1"), "{port: 8080}");
+	run(f);
+	expect_services(&f->maps, "10.96.0.1:80 >\n");
+	assert_string_equal(problem(f, 1), "ns/a: 10.96.0.2 is not programmed: it is the ClusterIP of Service ns/other");
+	expect_health(f, "");
+	balancer_remove_service(f->b, "ns", "other");
 	run(f);
 	expect_services(&f->maps, "10.96.0.1:80 >\n10.96.0.2:80 >\nexternal 10.96.0.2:80 >\n");
 	problem(f, 0);
@@ -701,6 +736,7 @@ int main(void)
 		TEST(node_ports_are_in_both_maps),
 		TEST(one_number_for_two_protocols),
 		TEST(node_addresses_change),
+		TEST(released_and_taken_back),
 		TEST(policies_select_backends),
 		TEST(a_policy_alone_changes),
 		TEST(load_balancers_addresses),
@@ -708,6 +744,7 @@ int main(void)
 		TEST(all_of_it_is_an_option),
 		TEST(addresses_of_others_are_refused),
 		TEST(addresses_become_others),
+		TEST(cluster_ips_of_another_proxy),
 		TEST(kinds_precede_names),
 		TEST(quotas_count_all_frontends),
 		TEST(lists_all_frontends),

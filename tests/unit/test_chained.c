@@ -38,7 +38,7 @@ static void assert_versions(bool latest)
 	_cleanup_free_ char *text = NULL;
 
 	assert_int_equal(prefix_parse("10.244.1.0/24", &cidrs[0]), 0);
-	text = conflist_text(cidrs);
+	text = conflist_text(cidrs, HOST_PORTS_PORTMAP);
 	assert_non_null(text);
 	assert_non_null(strstr(text, "\"cniVersion\": \"1.0.0\""));
 	assert_int_equal(strstr(text, "\"1.1.0\"") != NULL, latest);

@@ -69,7 +69,22 @@ static const struct {
 	  .many = { "a", "b", "--c", "d" },
 	  .options = { true, .force = true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "ct", "list", "--dead" }, "ct list", .options = { .dead = true, NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "flows" }, "flows list", .options = CLI_OPTIONS_DEFAULT },
+	{ { "flows", "list", "--follow" }, "flows list", .options = { .follow = true, NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "--json", "flows", "--from=shop/web", "--verdict", "denied" },
+	  "flows list",
+	  .options = { true, .from = "shop/web", .verdict = "denied", NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "flows", "--json", "top", "--to", "world" },
+	  "flows top",
+	  .options = { true, .to = "world", NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "flows", "--help" }, "help", .options = { .help = true, NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "flows", "--addresses", "top" }, NULL, "'top' is one argument too many" },
+	{ { "flows", "--dead" }, NULL, "`warren flows list` has no option --dead" },
+	{ { "flows", "bogus" }, NULL, "no command 'flows bogus'" },
+	{ { "flows", "top", "--follow" }, NULL, "`warren flows top` has no option --follow" },
 	{ { "endpoint", "get", "--help" }, "help", .options = { .help = true, NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "--version" }, "version", .options = { NO_NODE_OPTIONS, NO_NUMBERS } },
+	{ { "--json", "-V" }, "version", .options = { .json = true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "-h" }, "help", .options = { .help = true, NO_NODE_OPTIONS, NO_NUMBERS } },
 	{ { "node" }, "help", .options = CLI_OPTIONS_DEFAULT, .exit = CLI_USAGE },
 	{ { NULL }, "help", .options = CLI_OPTIONS_DEFAULT, .exit = CLI_USAGE },
@@ -114,6 +129,9 @@ static void assert_options(const char *line, const struct cli_options *have, con
 	    have->ct_entries != expected->ct_entries ||
 	    have->endpoint != expected->endpoint || have->count != expected->count || have->timeout != expected->timeout ||
 	    have->drops != expected->drops || have->allows != expected->allows || have->dead != expected->dead ||
+	    have->follow != expected->follow || have->addresses != expected->addresses ||
+	    strcmp(have->from ?: "", expected->from ?: "") != 0 || strcmp(have->to ?: "", expected->to ?: "") != 0 ||
+	    strcmp(have->verdict ?: "", expected->verdict ?: "") != 0 ||
 	    have->family != expected->family || have->sport != expected->sport || have->interval != expected->interval ||
 	    strcmp(have->from_node ?: "", expected->from_node ?: "") != 0 ||
 	    strcmp(have->identity ?: "", expected->identity ?: "") != 0 ||
@@ -298,6 +316,10 @@ static void without_a_node(void **state)
 	expect_failure("identity get x", 2, "not an identity");
 	expect_failure("ipcache get x", 2, "not an IP address");
 	expect_failure("node ping --family 5", 2, "--family requires 4 or 6");
+	expect("help flows", 0, "flows top");
+	expect("help flows list", 0, "usage:   warren flows [list] [--follow]");
+	expect_failure("flows --verdict drop", 2, "--verdict requires allowed or denied, not 'drop'");
+	expect_failure("flows --interval 3", 2, "--interval requires --follow");
 	expect_failure("policy get x", 2, "NAMESPACE/NAME");
 }
 
@@ -326,7 +348,7 @@ static const struct {
 	const char *words; /* as typed, the last one being completed */
 	const char *expected;  /* all of the candidates */
 } completions[] = {
-	{ "warren ''", "status node endpoint identity ipcache policy service trace ct deny uplink map metrics monitor sysdump completion version help" },
+	{ "warren ''", "status node endpoint identity ipcache policy service trace ct flows deny uplink map metrics monitor sysdump completion version help" },
 	{ "warren node ''", "init show down list get ping" },
 	{ "warren node p", "ping" },
 	{ "warren node ping --i", "--interval" },
@@ -339,6 +361,11 @@ static const struct {
 	{ "warren trace host w", "world" },
 	{ "warren trace host world --f", "--family --flags --from-node" },
 	{ "warren ct list --", "--endpoint --dead --json --help" },
+	{ "warren flows ''", "list top" },
+	{ "warren flows --f", "--follow --from" },
+	{ "warren flows --verdict d", "denied" },
+	{ "warren flows top --", "--count --addresses --from --to --namespace --verdict --json --help" },
+	{ "warren flows list --to ''", "host world" },
 	{ "warren map dump a", "addr4 addr6 addr_cache affinity" },
 	{ "warren map dump --raw a", "addr4 addr6 addr_cache affinity" },
 	{ "warren map dump addr4 ''", "" },
@@ -480,6 +507,29 @@ static void monitor_ends(void)
 	assert_ends_soon(pid);
 }
 
+static void follow_ends(void)
+{
+	FILE *out = tmpfile();
+	char text[64];
+	int fds[2];
+	pid_t pid;
+
+	for (const int *sig = (const int[]){ SIGINT, SIGTERM, 0 }; *sig; sig++) {
+		pid = start_stream("flows --follow", out, "following");
+		kill(pid, *sig);
+		assert_ends_soon(pid);
+	}
+	read_back(out, text, sizeof(text));
+	assert_string_equal(text, "");
+	/* The reader of its output closes. */
+	assert_int_equal(pipe(fds), 0);
+	out = fdopen(fds[1], "w");
+	pid = start_stream("flows --follow --interval 3600", out, "following");
+	fclose(out);
+	close(fds[0]);
+	assert_ends_soon(pid);
+}
+
 static void maps_of_a_node(uint32_t id)
 {
 	json_auto_t *raw = NULL, *one = NULL;
@@ -518,7 +568,7 @@ static void every_command(void **state)
 	for (const char *const *c =
 		 (const char *[]){ "node show", "endpoint list", "endpoint get 1", "map list", "map dump config",
 				   "map get config 0", "metrics", "monitor", "node list", "node get 1", "node ping",
-				   "ipcache list", "ipcache get 10.0.0.1", NULL };
+				   "ipcache list", "ipcache get 10.0.0.1", "flows", "flows top", "flows --follow", NULL };
 	     *c; c++)
 		expect_failure(*c, CLI_NOT_RUNNING, "not loaded");
 
@@ -530,6 +580,7 @@ static void every_command(void **state)
 	expect_failure("node get 1", 1, "this node is in no cluster");
 	expect_failure("node ping", 1, "this node is in no cluster");
 	expect("ipcache list", 0, "the ipcache is empty");
+	expect("flows", 0, "no flows");
 	expect("ipcache get 10.1.0.9", 0, "outside the cluster");
 	assert_int_equal(nl_open(&nl, NETLINK_ROUTE, &err), 0);
 	id = make_pod(&nl, POD_DEVICE, POD_PEER, pod_mac, &web);
@@ -537,6 +588,7 @@ static void every_command(void **state)
 	record_pod(id, POD_DEVICE, "web");
 	monitor_shows_a_drop(id);
 	monitor_ends();
+	follow_ends();
 	maps_of_a_node(id);
 	expect("metrics", 0, "spoofed_source  egress");
 	expect("metrics --all", 0, "not_for_pod");

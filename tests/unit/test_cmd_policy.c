@@ -336,6 +336,12 @@ static void conntrack(void **state)
 	expect("ct list", 0, "tcp       10.1.0.8:40000 default/client");
 	expect("ct list", 0, "fd00::8]:7 default/client");
 	expect("ct list", 0, "shop/db ingress[0].ports[1]");
+	assert_int_equal(flows("flows"), 3);
+	assert_int_equal(flows("flows --verdict denied"), 1);
+	assert_int_equal(flows("flows --from client --to world"), 0);
+	assert_int_equal(flows("flows top --count 2"), 2);
+	expect("flows", 0, "default/client  default/web  80/tcp  -");
+	expect("flows", 0, "shop/db ingress[0].ports[1]");
 	assert_int_equal(flows("ct get client web"), 4);
 	assert_int_equal(flows("ct get client web:80/tcp"), 2);
 	assert_int_equal(flows("ct get client web:icmp"), 1);
@@ -474,6 +480,56 @@ static void with_an_agent(void **state)
 	agent_end(agent);
 }
 
+/* What the agent adds to a denial. */
+static void with_an_explanation(void **state)
+{
+	static const struct {
+		const char *explanation, *because, *text[5];
+	} rows[] = {
+		{ "\"quarantine\": null, \"problem\": null, \"policies\": 5, \"isolated_by\": [{\"policy\": \"shop/a\"}, {\"policy\":"
+		  " \"shop/b\", \"invalid\": \"no spec\"}, {\"policy\": \"shop/c\", \"problem\": \"999 terms\"}], \"rules\": 40, \"matches\":"
+		  " {\"allows\": 0, \"wrong_port\": 2, \"wrong_protocol\": 0, \"wrong_peer\": 38}, \"nearest\": [{\"rule\": \"shop/a"
+		  " ingress[3]\", \"match\": \"wrong_port\"}], \"change\": {\"obstacle\": null, \"policy\": \"shop/a\", \"peer_namespace\":"
+		  " \"front\", \"rule\": {\"from\": [{\"namespaceSelector\": {\"matchLabels\": {\"n\": \"front\"}}, \"podSelector\": {}}],"
+		  " \"ports\": [{\"protocol\": \"TCP\", \"port\": 81}]}, \"manifest\": null}",
+		  "isolated by shop/a, shop/b (invalid: no spec), shop/c (does not fit: 999 terms) and 2 more; of 40 ingress rules none"
+		  " allows: 38 wrong peer, 2 wrong port",
+		  { "  shop/a ingress[3]: wrong port\n  39 more rules\n", "a rule from all pods of namespace front, port 81/TCP:\n",
+		    "    spec:\n      ingress:\n      - from:\n        - namespaceSelector:\n            matchLabels:\n              \"n\": front\n"
+		    "          podSelector: {}\n        ports:\n        - protocol: TCP\n          port: 81\n" } },
+		{ "\"quarantine\": null, \"problem\": \"70000 entries\", \"policies\": 1, \"isolated_by\": [{\"policy\": \"shop/a\"}], \"rules\":"
+		  " 1, \"matches\": {}, \"nearest\": [], \"change\": {\"obstacle\": \"the rules do not fit\"}",
+		  "isolated by shop/a; their rules, as they are now, do not fit: 70000 entries",
+		  { "No rule to add: the rules do not fit." } },
+		{ "\"quarantine\": null, \"problem\": null, \"policies\": 1, \"isolated_by\": [{\"policy\": \"shop/a\"}], \"rules\": 1,"
+		  " \"matches\": {\"wrong_protocol\": 1}, \"nearest\": []",
+		  "isolated by shop/a; the only ingress rule does not allow it: wrong protocol", { NULL } },
+		{ "\"quarantine\": null, \"problem\": null, \"policies\": 1, \"isolated_by\": [{\"policy\": \"shop/a\"}], \"rules\": 1,"
+		  " \"matches\": {\"allows\": 1}, \"nearest\": [{\"rule\": \"shop/a ingress[0]\", \"match\": \"allows\"}]",
+		  "isolated by shop/a; by now shop/a ingress[0] allows it", { NULL } },
+		{ "\"policies\": 0", "its policies have changed: not isolated by now", { NULL } },
+		{ "\"quarantine\": \"no such pod\"", "in quarantine: no such pod", { NULL } },
+	};
+
+	needs_root();
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		json_auto_t *json = NULL;
+		char answer[2048];
+		const struct answer explain[] = { { NULL, answer } };
+		const char *const *text = rows[i].text;
+		pid_t agent;
+
+		snprintf(answer, sizeof(answer), "{\"explanation\": {%s}}\n", rows[i].explanation);
+		agent = agent_start(explain);
+		json = run_both("policy why client web:81/tcp", 0, rows[i].because);
+		assert_string_equal(json_text(json_array_get(json_object_get(json, "evaluated"), 1), "because"), rows[i].because);
+		for (; *text; text++)
+			expect("policy why client web:81/tcp", 0, *text);
+		expect("trace client web:81/tcp", 0, rows[i].because);
+		agent_end(agent);
+	}
+}
+
 static void status_of_policy(void **state)
 {
 	struct wr_policy_state policy_state = { .revision = 6, .classes_denied = 1, .policies_invalid = 2 };
@@ -506,6 +562,7 @@ int main(void)
 		cmocka_unit_test(monitor_names_the_rules),
 		cmocka_unit_test(without_an_agent),
 		cmocka_unit_test(with_an_agent),
+		cmocka_unit_test(with_an_explanation),
 		cmocka_unit_test(status_of_policy),
 	};
 

@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "packet.h"
+#include "stop_ct_gc.h"
 #include "three_nodes_rig.h"
 
 static const struct {
@@ -106,8 +107,8 @@ static void names_in_flows(void **state)
 	agent_end(agent);
 }
 
-/* A flow of web with db, in either direction. */
-static void put_flow(uint16_t port, bool outwards)
+/* A flow of web (or of another endpoint with its address) with db, in either direction. */
+static void put_flow(uint16_t port, bool outwards, uint32_t endpoint)
 {
 	const struct wr_ct4_key key = {
 		{ { htonl(0x0a010007) }, { htonl(0x0a020007) } }, { htons(outwards ? 40000 : port), htons(outwards ? port : 40000) }, IPPROTO_TCP
@@ -115,8 +116,8 @@ static void put_flow(uint16_t port, bool outwards)
 	const struct wr_ct ct = {
 		.expires = (uint32_t)(clock_ns(CLOCK_MONOTONIC_COARSE) >> WR_CT_TICK_SHIFT) + WR_CT_SECONDS(100),
 		.flags = WR_CT_REPLIED | (outwards ? 0 : WR_CT_SWAPPED),
-		.initiator = outwards ? web : WR_REMOTE | slot_b,
-		.responder = outwards ? WR_REMOTE | slot_b : web,
+		.initiator = outwards ? endpoint : WR_REMOTE | slot_b,
+		.responder = outwards ? WR_REMOTE | slot_b : endpoint,
 	};
 	_cleanup_fd_ int fd = dp_map_open("ct4", NULL);
 
@@ -129,18 +130,27 @@ static void remote_ends_of_flows(void **state)
 	pid_t agent;
 
 	needs_root();
-	put_flow(5432, true);
-	put_flow(80, false);
+	stop_ct_gc(); /* it would remove the flow of an endpoint that does not exist */
+	put_flow(5432, true, web);
+	put_flow(80, false, web);
 	expect("ct list", 0, "10.2.0.7:5432 node slot 1");
 	expect("map dump ct4", 0, "slot 1");
 	json = run_both("ct get web 10.2.0.7:5432/tcp", 0, "default/web");
 	json_decref(json);
+	json = run_both("flows --from default/web", 0, "default/web  pods of node slot 1  5432/tcp");
+	assert_int_equal(json_array_size(json), 1);
+	json_decref(json);
 	agent = start_agent();
+	put_flow(81, false, 999999);
+	expect("flows", 0, "shop/db      a deleted pod    81/tcp");
+	json = run_both("flows --from shop/db --to default/web", 0, "shop/db  default/web  80/tcp");
+	assert_int_equal(json_array_size(json), 1);
+	json_decref(json);
 	json = run_both("ct get shop/db web:80/tcp", 0, "10.2.0.7:40000 node b pod shop/db");
 	assert_string_equal(json_text(json_object_get(json_array_get(json, 0), "from"), "node"), "b");
 	assert_string_equal(json_text(json_object_get(json_array_get(json, 0), "from"), "pod"), "shop/db");
 	agent_end(agent);
-	expect("ct flush", 0, "flows ended: 2");
+	expect("ct flush", 0, "flows ended: 3");
 }
 
 /* --- monitor --- */

@@ -47,9 +47,9 @@ static void by_the_maps(void **state)
 	assert_string_equal(json_text(row, "state"), "ok");
 	expect("service list", 0, "[fd00:96::9]:53  sctp      cluster");
 	/* One address with two scopes. */
-	expect("service list", 0, "192.0.2.1:30080  tcp       cluster          2  ok");
-	expect("service list", 0, "192.0.2.1:30080  tcp       external         1  ok");
-	expect("service list", 0, "192.0.2.1:30081  tcp       external         0  drops");
+	expect("service list", 0, "192.0.2.1:30080  tcp       cluster          2  all      ok");
+	expect("service list", 0, "192.0.2.1:30080  tcp       external         1  all      ok");
+	expect("service list", 0, "192.0.2.1:30081  tcp       external         0  all      drops");
 	json_decref(list);
 	list = run_both("service get 192.0.2.1:30080", 0, "scope:    external");
 	assert_int_equal(json_array_size(list), 2);
@@ -80,19 +80,36 @@ static void by_the_agent(void **state)
 	needs_root();
 	agent = start_agent();
 	list = run_both("service list", 0, "shop/other: 10.96.0.9:80 belongs to Service shop/web");
-	assert_int_equal(json_array_size(list), 9);
-	expect("service list", 0, "shop/out    http       192.0.2.1:30080  tcp       external         1  ok");
-	expect("service list", 0, "shop/out    http       192.0.2.1:30081  udp       external         0  not in maps");
-	expect("service list", 0, "-           -          192.0.2.1:30080  tcp       cluster          2  ok");
-	expect("service list", 0, "shop/web    dns        10.96.0.9:53     udp       cluster          0  refuses");
-	expect("service list", 0, "shop/web    http       10.96.0.9:80     tcp       cluster          5  ok");
-	expect("service list", 0, "shop/other  http       10.96.0.9:80     tcp       cluster          0  not in maps");
-	expect("service list", 0, "shop/new    -          [fd00:96::1]:7   sctp      cluster          0  not in maps");
-	expect("service list", 0, "-           -          [fd00:96::9]:53  sctp      cluster          1  ok");
+	assert_int_equal(json_array_size(list), 10);
+	expect("service list", 0, "shop/out    http       192.0.2.1:30080  tcp       external         1  all      ok");
+	expect("service list", 0, "shop/out    http       192.0.2.1:30081  udp       external         0  all      not in maps");
+	expect("service list", 0, "-           -          192.0.2.1:30080  tcp       cluster          2  all      ok");
+	expect("service list", 0, "shop/web    dns        10.96.0.9:53     udp       cluster          0  all      refuses");
+	expect("service list", 0, "shop/web    http       10.96.0.9:80     tcp       cluster          5  all      ok");
+	expect("service list", 0, "shop/other  http       10.96.0.9:80     tcp       cluster          0  all      not in maps");
+	expect("service list", 0, "shop/new    -          [fd00:96::1]:7   sctp      cluster          0  all      not in maps");
+	expect("service list", 0, "-           -          [fd00:96::9]:53  sctp      cluster          1  all      ok");
 	expect("service list --namespace shop", 0, "shop/web");
 	expect("service list --namespace bank", 0, "no services");
 	found = run_both("service get shop/web", 0, "10.2.0.7:8080      shop/db      b");
 	assert_int_equal(json_array_size(found), 2);
+	/* What its endpoints are, and why some are not used. */
+	expect("service get shop/web", 0, "10.1.0.7:8080      default/web  this node            ready");
+	expect("service get shop/web", 0, "10.2.0.7:8080      shop/db      b                    terminating");
+	expect("service get shop/web", 0, "10.1.0.7:9     default/web  this node  ready      its hints are for other zones");
+	expect("service get shop/web", 0, "10.2.0.8:8080  -            b          not ready  not ready");
+	expect("service get shop/web", 0, "it has more endpoints than the agent reports");
+	json_decref(list);
+	list = json_incref(json_object_get(json_array_get(found, 1), "unused"));
+	assert_int_equal(json_array_size(list), 2);
+	/* Another Service has the address and port. */
+	expect("service list", 0, "shop/late   http       10.96.0.9:80     tcp       cluster          0  all      shop/web has it");
+	expect("service list", 0, "shop/late: no luck with its port");
+	expect("service get shop/late", 0, "health:    no luck with its port");
+	json_decref(found);
+	found = run_both("service get shop/late", 0, "state:     shop/web has it");
+	assert_string_equal(json_text(json_array_get(found, 0), "state"), "not in maps");
+	assert_string_equal(json_text(json_array_get(found, 0), "owner"), "shop/web");
 	expect("service get shop/other", 0, "problem:   10.96.0.9:80 belongs to Service shop/web");
 	expect_failure("service get shop/none", 1, "there is no service shop/none with an address");
 	agent_end(agent);

@@ -137,6 +137,14 @@ static const struct {
 	{ "fragments", "32768/egress", NULL, NULL },
 	{ "fragments", "5", NULL, NULL },
 	{ "deny_state", "1", NULL, NULL },
+	{ "cluster_ips4", "10.96.0.1", "0a600001", "{\"address\": \"10.96.0.1\"}" },
+	{ "cluster_ips6", "fd00:96::1", "fd000096000000000000000000000001", "{\"address\": \"fd00:96::1\"}" },
+	{ "service_cidrs4", "10.96.0.0/12", "0c000000" "0a600000", "{\"prefix\": \"10.96.0.0/12\"}" },
+	{ "service_cidrs6", "fd00:96::/108", "6c000000" "fd000096000000000000000000000000", "{\"prefix\": \"fd00:96::/108\"}" },
+	{ "source_ranges4", "258,10.0.0.0/8", "28000000" "02010000" "0a000000", "{\"set\": 258, \"prefix\": \"10.0.0.0/8\"}" },
+	{ "source_ranges4", "258,fd00::/8", NULL, NULL },
+	{ "source_ranges6", "258,fd00::/8", "28000000" "02010000" "fd000000000000000000000000000000",
+	  "{\"set\": 258, \"prefix\": \"fd00::/8\"}" },
 	{ "deny4", "10.0.0.0/8", "08000000" "0a000000", "{\"prefix\": \"10.0.0.0/8\"}" },
 	{ "deny4", "fd00::/8", NULL, NULL },
 	{ "deny6", "fd00::/8", "08000000" "fd000000000000000000000000000000", "{\"prefix\": \"fd00::/8\"}" },
@@ -147,6 +155,8 @@ static const struct {
 	{ "services4", "10.96.0.1,443,tcp", "0a600001" "01bb" "06" "00",
 	  "{\"address\": \"10.96.0.1\", \"port\": 443, \"protocol\": \"tcp\"}" },
 	{ "services4", "fd00::1,443,tcp", NULL, NULL },
+	{ "host_ports4", "0.0.0.0,8080,udp", "00000000" "1f90" "11" "00",
+	  "{\"address\": \"0.0.0.0\", \"port\": 8080, \"protocol\": \"udp\"}" },
 	{ "services4", "10.96.0.1,443", NULL, NULL },
 	{ "services4", "10.96.0.1,65536,tcp", NULL, NULL },
 	{ "services6", "fd00:96::1,53,udp", "fd000096000000000000000000000001" "0035" "11" "00",
@@ -158,7 +168,10 @@ static const struct {
 	{ "service_lists", "3", NULL, NULL },
 	{ "service_members", "3,258", "03000000" "02010000", "{\"list\": 3, \"backend\": 258}" },
 	{ "service_members", "3", NULL, NULL },
+	{ "service_tables", "3,7", "03000000" "07000000", "{\"table\": 3, \"block\": 7}" },
+	{ "service_tables", "3", NULL, NULL },
 	{ "service_state", "1", NULL, NULL },
+	{ "host_flows", "1", NULL, NULL },
 	{ "event_state", "1", NULL, NULL },
 	{ "event_stats", "1", NULL, NULL },
 	{ "event_rate", "65535", "ffff0000", "{\"source\": 65535}" },
@@ -247,9 +260,9 @@ static const struct {
 	{ "deny_hits", offsetof(struct wr_deny_hits, pad), 4 },
 	{ "uplinks", offsetof(struct wr_uplink, pad), 4 },
 	{ "event_rate", offsetof(struct wr_event_rate, pad), 4 },
+	{ "service_state", offsetof(struct wr_service_state, key[1]), 8 },
 	{ "fragments", offsetof(struct wr_fragments, at), sizeof(((struct wr_fragments *)0)->at) },
 	{ "affinity", offsetof(struct wr_affinities, at), sizeof(((struct wr_affinities *)0)->at) },
-	{ "trace", offsetof(struct wr_trace, pad), 2 },
 	{ "trace", offsetof(struct wr_trace, verdict[0]) + sizeof(struct wr_trace_verdict) - 1, 1 },
 	{ "trace", offsetof(struct wr_trace, verdict[1]) + sizeof(struct wr_trace_verdict) - 1, 1 },
 	{ NULL },
@@ -411,7 +424,7 @@ static void values_of_conntrack(void **state)
 		.ack = { 5, 6 },
 	};
 	const struct wr_ct_service entry = { 7, WR_CT_SERVICE | WR_CT_HAIRPIN, 9, .addr = { { htonl(0x0a010007) } },
-					     .port = htons(8080), .list = 3, .backend = 5 };
+					     .port = htons(8080), .client_port = htons(61001), .list = 3, .backend = 5 };
 	const uint64_t counter[2] = { 3, 4 };
 	const struct wr_ct4_slot slot4 = {
 		.tag = 0xff,
@@ -432,13 +445,13 @@ static void values_of_conntrack(void **state)
 		     "\"responder\": 0, \"egress_peer\": \"world\", \"egress_revision\": 3, \"egress_rule\": 17,"
 		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1,"
 		     "\"initiator_ack\": 5, \"responder_ack\": 6,"
-		     "\"service_end\": null, \"service_port\": null, \"service_list\": null, \"service_backend\": null}");
+		     "\"service_end\": null, \"service_port\": null, \"client_port\": null, \"service_list\": null, \"service_backend\": null}");
 	assert_value("ct4", &entry, 1,
 		     "{\"expires\": 7, \"flags\": [\"service\", \"hairpin\"], \"initiator\": 9, \"responder\": 0,"
 		     "\"egress_peer\": null, \"egress_revision\": null, \"egress_rule\": null, \"ingress_peer\": null,"
 		     "\"ingress_revision\": null, \"ingress_rule\": null, \"initiator_ack\": null,"
 		     "\"responder_ack\": null, \"service_end\": \"10.1.0.7\","
-		     "\"service_port\": 8080, \"service_list\": 3, \"service_backend\": 5}");
+		     "\"service_port\": 8080, \"client_port\": 61001, \"service_list\": 3, \"service_backend\": 5}");
 	assert_value("ct_new4", &slot4, 1,
 		     "{\"tag\": \"0x000000ff\", \"sequence\": 8, \"end_0\": \"10.1.0.2:40000\", \"end_1\": \"10.1.0.3:80\","
 		     "\"protocol\": \"tcp\", \"kind\": \"flow\","
@@ -446,7 +459,7 @@ static void values_of_conntrack(void **state)
 		     "\"responder\": 0, \"egress_peer\": \"world\", \"egress_revision\": 3, \"egress_rule\": 17,"
 		     "\"ingress_peer\": \"0x0200000000000001\", \"ingress_revision\": 4, \"ingress_rule\": 1,"
 		     "\"initiator_ack\": 5, \"responder_ack\": 6,"
-		     "\"service_end\": null, \"service_port\": null, \"service_list\": null, \"service_backend\": null}");
+		     "\"service_end\": null, \"service_port\": null, \"client_port\": null, \"service_list\": null, \"service_backend\": null}");
 	memcpy(&slot6.ct, &entry, sizeof(slot6.ct));
 	assert_value("ct_new6", &slot6, 1,
 		     "{\"tag\": \"0x00000001\", \"sequence\": 0, \"end_0\": \"[fd00::2]:1\", \"end_1\": \"[fd00::3]:2\","
@@ -455,7 +468,7 @@ static void values_of_conntrack(void **state)
 		     "\"egress_peer\": null, \"egress_revision\": null, \"egress_rule\": null, \"ingress_peer\": null,"
 		     "\"ingress_revision\": null, \"ingress_rule\": null, \"initiator_ack\": null,"
 		     "\"responder_ack\": null, \"service_end\": \"a01:7::\","
-		     "\"service_port\": 8080, \"service_list\": 3, \"service_backend\": 5}");
+		     "\"service_port\": 8080, \"client_port\": 61001, \"service_list\": 3, \"service_backend\": 5}");
 	assert_value("ct_windows", &windows, 1, "{\"slots_used\": 48}");
 	assert_value("ct_totals", &(struct wr_ct_totals){ { 5, 6 }, { 1, -1 } }, 1, "{\"entries4\": 5, \"entries6\": 6}");
 	assert_value("ct_usage", &(struct wr_ct_usage){ 5, 4, -1 }, 1, "{\"entries\": 5}");
@@ -466,19 +479,28 @@ static void values_of_conntrack(void **state)
 
 static void values_of_services(void **state)
 {
-	const struct wr_service service = { .list = 3, .backends = 2, .affinity_seconds = 10800 };
+	const struct wr_service service = { .list = 3, .backends = 2, .affinity_seconds = 10800, .ranges = 6 };
+	const struct wr_service tabled = { .list = 3, .backends = 2, .table = 4, .table_size = 1021 };
 	const struct wr_backend4 backend4 = { .addr = { htonl(0x0a010007) }, .port = htons(8080), .l4_proto = 6 };
 	const struct wr_backend6 backend6 = { .addr = { { htonl(0xfd000001), 0, 0, htonl(7) } }, .port = htons(8080), .l4_proto = 17, .flags = 2 };
-	const struct wr_service_state newest = { .list = 3, .backend = 4 };
+	const struct wr_service_state newest = { .list = 3, .backend = 4, .key = { 5, 6 } };
 	const uint32_t number = 5;
 
-	assert_value("services4", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800, \"flags\": \"0x00000000\"}");
-	assert_value("services6", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800, \"flags\": \"0x00000000\"}");
+	assert_value("services4", &service, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 10800, \"flags\": \"0x00000000\", "
+					       "\"table\": 0, \"table_size\": 0, \"ranges\": 6}");
+	assert_value("external6", &tabled, 1, "{\"list\": 3, \"backends\": 2, \"affinity_seconds\": 0, \"flags\": \"0x00000000\", "
+					      "\"table\": 4, \"table_size\": 1021, \"ranges\": 0}");
+	assert_value("cluster_ips4", &(struct wr_cluster_ip){ 1 }, 1, "{\"flags\": \"0x00000001\"}");
+	assert_value("host_ports6", &(struct wr_host_port){ .ifindex = 7, .port = htons(80), .flags = WR_HOST_PORT_OWN }, 1,
+		     "{\"endpoint\": 7, \"port\": 80, \"flags\": \"0x00000001\"}");
+	assert_value("source_ranges6", &number, 1, "{\"present\": 5}");
+	assert_value("service_cidrs4", &number, 1, "{\"present\": 5}");
 	assert_value("backends4", &backend4, 1, "{\"address\": \"10.1.0.7\", \"port\": 8080, \"protocol\": \"tcp\", \"flags\": \"0x00000000\"}");
 	assert_value("backends6", &backend6, 1, "{\"address\": \"fd00:1::7\", \"port\": 8080, \"protocol\": \"udp\", \"flags\": \"0x00000002\"}");
 	assert_value("service_lists", &number, 1, "{\"backend\": 5}");
 	assert_value("service_members", &number, 1, "{\"index\": 5}");
-	assert_value("service_state", &newest, 1, "{\"list\": 3, \"backend\": 4}");
+	assert_value("service_state", &newest, 1, "{\"list\": 3, \"backend\": 4, \"key\": true}");
+	assert_value("host_flows", &(struct wr_host_flows){ 258 }, 1, "{\"until\": 258}");
 }
 
 static void values_of_events(void **state)
@@ -546,7 +568,7 @@ static void values_of_policy(void **state)
 		     "\"peer_class\": \"any\", \"cidr_peer\": \"any\", \"matched\": \"any\", \"protocol\": 0, \"port_bits\": 0},"
 		     "\"ingress\": {\"allowed\": false, \"rule\": 0, \"class\": 17, \"revision\": 0,"
 		     "\"peer_identity\": \"unknown\", \"peer_class\": \"none\", \"cidr_peer\": \"any\", \"matched\": \"any\","
-		     "\"protocol\": 6, \"port_bits\": 0}, \"backend\": null, \"backend_port\": null, \"backends\": 0}");
+		     "\"protocol\": 6, \"port_bits\": 0}, \"backend\": null, \"backend_port\": null, \"client_port\": null, \"backends\": 0}");
 }
 
 /* Of either family; no field tells which. */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "array.h"
+#include "attachment.h"
 #include "cleanup.h"
 #include "conf.h"
 #include "conflist.h"
@@ -64,7 +65,7 @@ static void contents(void **state)
 		struct conf conf;
 
 		cidrs_of(rows[i].cidrs[0], rows[i].cidrs[1], cidrs);
-		text = conflist_text(cidrs);
+		text = conflist_text(cidrs, HOST_PORTS_NATIVE);
 		list = json_parse_object(text, strlen(text), "conflist", &err);
 		assert_non_null(list);
 		assert_string_equal(json_text_at(list, "cniVersion"), "1.0.0");
@@ -87,6 +88,61 @@ static void contents(void **state)
 		assert_true(json_is_array(conf.valid));
 		conf_free(&conf);
 	}
+}
+
+/* The mappings go to one plugin only. */
+static void host_ports_are_of_one_plugin(void **state)
+{
+	static const struct {
+		enum host_ports host_ports;
+		int plugins, with; /* which one has the capability */
+	} modes[] = { { HOST_PORTS_PORTMAP, 2, 1 }, { HOST_PORTS_NATIVE, 1, 0 }, { HOST_PORTS_CHANGED, 2, 0 } };
+	struct prefix cidrs[2];
+
+	cidrs_of("10.244.1.0/24", NULL, cidrs);
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		_cleanup_free_ char *text = conflist_text(cidrs, modes[i].host_ports);
+		json_auto_t *list = json_loads(text, 0, NULL);
+		const json_t *plugins = json_object_get(list, "plugins");
+
+		assert_int_equal(json_array_size(plugins), modes[i].plugins);
+		for (int n = 0; n < modes[i].plugins; n++) {
+			const json_t *plugin = json_array_get(plugins, n), *capabilities = json_object_get(plugin, "capabilities");
+
+			assert_string_equal(json_text_at(plugin, "type"), n ? "portmap" : "warren-cni");
+			assert_int_equal(json_is_true(json_object_get(capabilities, "portMappings")), n == modes[i].with);
+		}
+	}
+}
+
+static void attach(const char *container, bool host_ports)
+{
+	struct attachment a = { .state = ATTACHMENT_READY, .ifname = "eth0", .agent = true, .host_ports = host_ports };
+	struct err err = { 0 };
+	struct stat st;
+
+	snprintf(a.container_id, sizeof(a.container_id), "%s", container);
+	snprintf(a.netns, sizeof(a.netns), "/proc/self/ns/net");
+	assert_int_equal(stat(a.netns, &st), 0);
+	a.netns_dev = st.st_dev;
+	a.netns_inode = st.st_ino;
+	assert_ok(boot_id(a.boot_id, &err));
+	assert_ok(attachment_save(&a, &err));
+}
+
+/* portmap stays while a pod has its rules. */
+static void portmap_stays_for_its_pods(void **state)
+{
+	struct err err = { 0 };
+
+	assert_int_equal(conflist_native(), HOST_PORTS_NATIVE);
+	attach("new", true);
+	assert_int_equal(conflist_native(), HOST_PORTS_NATIVE);
+	attach("old", false);
+	assert_int_equal(conflist_native(), HOST_PORTS_CHANGED);
+	assert_ok(attachment_remove("old", "eth0", &err));
+	assert_int_equal(conflist_native(), HOST_PORTS_NATIVE);
+	assert_ok(attachment_remove("new", "eth0", &err));
 }
 
 static ino_t inode(void)
@@ -184,6 +240,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(contents),
+		cmocka_unit_test(host_ports_are_of_one_plugin),
+		cmocka_unit_test_setup(portmap_stays_for_its_pods, fresh),
 		cmocka_unit_test_setup(written_when_different, fresh),
 		cmocka_unit_test_setup(files_before_ours_are_reported, fresh),
 		cmocka_unit_test_setup(no_room, fresh),

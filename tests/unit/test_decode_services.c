@@ -42,7 +42,11 @@ static const struct expected services[] = {
 	  " external 198.51.100.1 external 2001:db8::1 external 127.0.0.1" },
 	/* Older API servers have accepted leading zeros: such an address is left out. */
 	{ "{clusterIP: None, externalIPs: [10.0.0, 198.51.100.010, 198.51.100.1]}", " external 198.51.100.1" },
-	{ "{clusterIP: None, loadBalancerSourceRanges: [192.0.2.0/24]}", " source-ranges" },
+	{ "{clusterIP: None, loadBalancerSourceRanges: [192.0.2.0/24]}", " source-ranges 192.0.2.0/24" },
+	{ "{clusterIP: None, loadBalancerSourceRanges: [' 2001:db8::1/64\n', 192.0.2.1/24, 10.0.0.0/8, 192.0.2.0/24]}",
+	  " source-ranges 10.0.0.0/8,192.0.2.0/24,2001:db8::/64" },
+	/* What is no range admits no client. */
+	{ "{clusterIP: None, loadBalancerSourceRanges: [192.0.2.0, '10.0.0.0/8 x', '']}", " source-ranges 10.0.0.0/8" },
 	{ "{clusterIP: None, loadBalancerSourceRanges: []}", "" },
 	/* Refused. */
 	{ "{externalTrafficPolicy: local}", SERVICE_BAD "spec.externalTrafficPolicy: \"local\" must be Cluster or Local" },
@@ -115,8 +119,8 @@ static void decodes_addresses_of_load_balancers(void **state)
 static const struct expected service_metadata[] = {
 	{ "{name: s, namespace: ns}", "Service ns/s 10.0.0.1 80/TCP" },
 	{ "{name: s, labels: {app: x}}", "Service default/s 10.0.0.1 80/TCP" },
-	{ "{name: s, labels: {service.kubernetes.io/service-proxy-name: other}}", "Service default/s 80/TCP" },
-	{ "{name: s, labels: {service.kubernetes.io/headless: ''}}", "Service default/s 80/TCP" },
+	{ "{name: s, labels: {service.kubernetes.io/service-proxy-name: other}}", "Service default/s other-proxy 10.0.0.1 80/TCP" },
+	{ "{name: s, labels: {service.kubernetes.io/headless: ''}}", "Service default/s other-proxy 10.0.0.1 80/TCP" },
 	{ "{name: a.b}", "! Service default/a.b: metadata.name: \"a.b\" " NAME_DNS_LABEL },
 	{ "{name: s, labels: {a: '*'}}",
 	  "! Service default/s: metadata.labels.a: \"*\": a label's value " NAME_LABEL_VALUE },
@@ -211,6 +215,13 @@ static int fingerprint(void *arg, struct object *o)
 	static const uint8_t key[SIPHASH_KEY_SIZE] = { 7 };
 
 	*(uint64_t *)arg = object_fingerprint(key, o);
+	/* A packed one is the same object, and no second packing moves it. */
+	if (o->kind == OBJECT_SERVICE) {
+		o->service = service_object_pack(o->service);
+		assert_true(o->service->packed);
+		assert_ptr_equal(service_object_pack(o->service), o->service);
+		assert_int_equal(object_fingerprint(key, o), *(uint64_t *)arg);
+	}
 	object_free(o);
 	return 0;
 }
@@ -263,6 +274,8 @@ static void fingerprints_cover_every_field(void **state)
 		STATUS("{ip: 198.51.100.1}"),
 		STATUS("{ip: 198.51.100.2}"),
 		SERVICE("clusterIPs: [10.0.0.1, \"fd00::1\"], ports: [{port: 80}]"),
+		SERVICE("clusterIP: 10.0.0.1, ports: [{name: a, port: 80}, {name: bc, port: 81}], externalIPs: [198.51.100.1, 198.51.100.2], "
+			"loadBalancerSourceRanges: [192.0.2.0/24, \"2001:db8::/32\"]"),
 		SLICE("s", "endpoints: [{addresses: [10.0.0.1]}]"),
 		SLICE("t", "endpoints: [{addresses: [10.0.0.1]}]"),
 		SLICE("s", "endpoints: [{addresses: [10.0.0.2]}]"),

@@ -35,6 +35,7 @@ struct row {
 	uint16_t to_port;
 	int seconds; /* left to live */
 	const char *service; /* that it goes through, at port 81; NULL: none */
+	bool apart;	     /* its reverse-NAT entry is still in a window */
 };
 static const struct row rows[] = {
 	{ "ct4", IPPROTO_TCP, "10.0.0.1", 40000, "10.0.0.2", 80, 100, "10.96.0.1" },
@@ -108,14 +109,18 @@ static void put_entry(const struct row *row, const union row_key *key, const voi
 static void put_reverse(const struct row *row, union row_key key)
 {
 	const struct ip service = ip(row->service);
-	struct wr_ct_service reverse = { .flags = WR_CT_SERVICE, .port = htons(81), .expires = tick() + WR_CT_SECONDS(60) };
+	struct wr_ct_service reverse = { .flags = WR_CT_SERVICE, .port = htons(81), .client_port = htons(99),
+					 .expires = tick() + WR_CT_SECONDS(60) };
+	struct row at = *row;
 
+	if (row->apart)
+		at.map = strchr(row->from, ':') ? "ct_new6" : "ct_new4";
 	memcpy(&reverse.addr, service.bytes, ip_bytes(&service));
 	if (strchr(row->from, ':'))
 		key.v6.kind = WR_CT_REVERSE_NAT;
 	else
 		key.v4.kind = WR_CT_REVERSE_NAT;
-	put_entry(row, &key, &reverse);
+	put_entry(&at, &key, &reverse);
 }
 
 static void put_row(const struct row *row, uint32_t initiator)
@@ -162,6 +167,7 @@ static void assert_flow_is(const struct dp_flow *flow, const struct row *row)
 
 		assert_true(ip_equal(&flow->service, &service));
 		assert_int_equal(flow->service_port, 81);
+		assert_int_equal(flow->client_port, 99);
 	}
 	if (flow->dead)
 		assert_int_equal(flow->expires_in_ms, 0);
@@ -192,6 +198,27 @@ static void flows_listed(void **state)
 	assert_ok(dp_flows_each(false, see_flow, &seen, &err));
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		assert_int_equal(seen >> i & 1, rows[i].seconds >= 0);
+}
+
+static int see_promoted(const struct dp_flow *flow, void *arg)
+{
+	assert_flow_is(flow, (const struct row *)arg + flow->ct.initiator);
+	return 0;
+}
+
+/* Until its reverse-NAT entry is promoted, too. */
+static void service_of_a_promoted_flow(void **state)
+{
+	const struct row promoted[] = {
+		{ "ct4", IPPROTO_TCP, "10.0.0.1", 40000, "10.0.0.2", 80, 100, "10.96.0.1", true },
+		{ "ct6", IPPROTO_UDP, "fd00::2", 9, "fd00::1", 7, 100, "fd00:96::1", true },
+	};
+	struct err err = { 0 };
+
+	stop_ct_gc();
+	for (size_t i = 0; i < ARRAY_SIZE(promoted); i++)
+		put_row(&promoted[i], (uint32_t)i);
+	assert_ok(dp_flows_each(false, see_promoted, (void *)promoted, &err));
 }
 
 static int stop_at_first(const struct dp_flow *flow, void *arg)
@@ -308,21 +335,21 @@ static void service_found_in_windows(void **state)
 	assert_ok(dp_conntrack_open(&ct, &err));
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct row *row = &cases[i].row;
-		const struct dp_flow flow = { .protocol = row->protocol,
-					      .ip = { ip(row->to), ip(row->from) },
-					      .port = { row->to_port, row->from_port } };
+		struct dp_flow flow = { .protocol = row->protocol,
+					.ip = { ip(row->to), ip(row->from) },
+					.port = { row->to_port, row->from_port } };
 		const bool v6 = strchr(row->from, ':');
-		struct wr_ct_service reverse = { .flags = WR_CT_SERVICE, .port = htons(81), .expires = tick() };
-		struct ip service;
-		uint16_t port = 0;
+		struct wr_ct_service reverse = { .flags = WR_CT_SERVICE, .port = htons(81), .client_port = htons(99),
+						 .expires = tick() };
 		bool swapped;
 		union row_key key = *row_key(row, &swapped);
 
-		assert_false(dp_flow_service(&ct, &flow, &service, &port));
+		assert_false(dp_flow_service(&ct, &flow));
 		*(v6 ? &key.v6.kind : &key.v4.kind) = WR_CT_REVERSE_NAT;
 		put_slot(v6, &key, &reverse, ep.ct_first + (cases[i].other_half ? ep.ct_slots / 2 : 0), ep.ct_slots / 2);
-		assert_true(dp_flow_service(&ct, &flow, &service, &port));
-		assert_int_equal(port, 81);
+		assert_true(dp_flow_service(&ct, &flow));
+		assert_int_equal(flow.service_port, 81);
+		assert_int_equal(flow.client_port, 99);
 	}
 	dp_conntrack_close(&ct);
 }
@@ -589,6 +616,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LOADED(flows_listed),
 		LOADED(flows_stopped),
+		LOADED(service_of_a_promoted_flow),
 		LOADED(flows_ended),
 		LOADED(flow_ended_while_it_moves),
 		LOADED(flow_ended_in_a_locked_set),

@@ -52,11 +52,14 @@ static void syncs_when_all_kinds_are_there(void **state)
 {
 	struct source *s = *state;
 
-	assert_int_equal(calls_open(), 6);
-	assert_non_null(strstr(asked("/api/v1/services?")->path,
+	assert_int_equal(calls_open(), 7);
+	/* The ClusterIPs of other proxies' Services count, too. */
+	assert_null(strstr(asked("/api/v1/services?")->path, "labelSelector"));
+	assert_non_null(strstr(asked("/endpointslices?")->path,
 			       "labelSelector=%21service.kubernetes.io%2Fheadless%2C%21service.kubernetes.io%2Fservice-proxy-name"));
+	/* Nothing waits for it: the server may not have it, or refuse it. */
+	asked("/apis/networking.k8s.io/v1/servicecidrs?");
 	asked("/apis/networking.k8s.io/v1/networkpolicies?");
-	asked("/apis/discovery.k8s.io/v1/endpointslices?labelSelector=");
 	sync_all_but_pods();
 	events_are(s->rig, "");
 	assert_false(kube_source_pods_synced(s->k));
@@ -76,6 +79,27 @@ static void server_that_does_not_know_a_field(void **state)
 		"{\"type\":\"ADDED\",\"object\":" POD(3, "a", "n1", "") "}{\"type\":\"ADDED\",\"object\":" POD(
 			4, "b", "n1", ",\"hostNetwork\":true") "}{\"type\":\"ADDED\",\"object\":" POD(5, "c", "n2", "") "}");
 	events_are(s->rig, "+ " POD_IS(3, "a", "n1"));
+}
+
+/* It is asked again later, and nothing is reported: servers before 1.33 have none. */
+static void server_without_service_cidrs(void **state)
+{
+	struct source *s = *state;
+
+	refuses(asked("/servicecidrs?"), 404, "NotFound", "the server could not find the requested resource");
+	sync_all_but_pods();
+	answers(asked(OWN), LIST_END(10));
+	events_are(s->rig, "synced\n");
+	assert_int_equal(calls_open(), 6);
+}
+
+static void service_cidrs_come(void **state)
+{
+	struct source *s = *state;
+
+	answers(asked("/servicecidrs?"), "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"3\"},"
+		"\"spec\":{\"cidrs\":[\"10.96.0.0/12\"]}}}" LIST_END(10));
+	events_are(s->rig, "+ ServiceCIDR a 10.96.0.0/12\n");
 }
 
 static void others_come_and_go(void **state)
@@ -178,11 +202,11 @@ static void each_watch(void **state)
 	answers(asked("/namespaces?"), ADDED(12, "x"));
 	events_are(s->rig, "+ " IS("x"));
 	kube_source_each_watch(s->k, print_watch, s->rig->log);
-	events_are(s->rig, "Pods of this node: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\nEndpointSlices: 0\n");
+	events_are(s->rig, "Pods of this node: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\nEndpointSlices: 0\nServiceCIDRs: 0\n");
 	kube_source_select_pods(s->k, PODS_ALL);
 	kube_source_each_watch(s->k, print_watch, s->rig->log);
 	events_are(s->rig, "Pods of this node: 0\nPods of other nodes: 0\nNamespaces: 1\nNetworkPolicies: 0\nNodes: 0\nServices: 0\n"
-		     "EndpointSlices: 0\n");
+		     "EndpointSlices: 0\nServiceCIDRs: 0\n");
 }
 
 #define RIG(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -190,7 +214,7 @@ static void each_watch(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RIG(syncs_when_all_kinds_are_there), RIG(server_that_does_not_know_a_field), RIG(others_come_and_go),
+		RIG(syncs_when_all_kinds_are_there), RIG(server_that_does_not_know_a_field), RIG(server_without_service_cidrs), RIG(service_cidrs_come), RIG(others_come_and_go),
 		RIG(pod_that_moves),		     RIG(recreated_under_its_name),	     RIG(pod_that_completes_is_gone),
 		RIG(recreated_with_the_same_contents),
 		RIG(slice_with_managed_fields),	     RIG(each_watch),

@@ -399,6 +399,31 @@ static void addresses_of_nodes(void **state)
 	writes_left = 0;
 	assert_int_equal(dp_ipcache_put(nodes, &v4, 5, &err), -ENOSPC);
 	assert_non_null(strstr(err.msg, "ipcache4"));
+	at_the_end = CONTINUES;
+	dp_nodes_close(nodes);
+}
+
+/* The counters of a slot are the first writes of a node: the kernel may have no memory for them at once (maps.c). */
+static void counters_a_moment_later(void **state)
+{
+	struct dp_nodes *nodes = open_nodes();
+	struct dp_node node = nth(1);
+	uint32_t other;
+	struct err err = { 0 };
+
+	at_the_end = IS_PUT_OFF;
+	writes_left = 1;
+	put(nodes, 0, &node);
+	assert_int_equal(at_the_end, CONTINUES);
+	look(true);
+	node = nth(2);
+	at_the_end = IS_REFUSED;
+	writes_left = 1;
+	assert_int_equal(dp_node_put(nodes, 0, &node, &other, &err), -ENOSPC);
+	assert_non_null(strstr(err.msg, "map node_metrics is full"));
+	at_the_end = CONTINUES;
+	assert_int_equal(list().count, 1);
+	look(true);
 	dp_nodes_close(nodes);
 }
 
@@ -424,6 +449,7 @@ int main(void)
 		LOADED(replaced_slot_lasts_until_the_revision),
 		LOADED(keyed_tags),
 		LOADED(five_thousand),
+		LOADED(counters_a_moment_later),
 		LOADED(counters),
 		LOADED(a_new_revision_after_changes),
 		LOADED(addresses_of_nodes),

@@ -134,7 +134,8 @@ static const struct {
 		 "'deletionTimestamp':true},'spec':{'nodeName':'n1','hostNetwork':true,'containers':[{'ports':[{'name':'http','containerPort':80},"
 		 "{'name':'dns','containerPort':53,'protocol':'UDP'}]}],'initContainers':[{'restartPolicy':'Always','ports':[]}]},"
 		 "'status':{'phase':'Running','podIP':'10.0.0.1','podIPs':[{'ip':'10.0.0.1'},{'ip':'fd00::1'}]}}" },
-	{ "Node", "{'metadata':{'name':'n1','creationTimestamp':{'seconds':1767323045}},'spec':{'podCIDR':'10.0.0.0/24','podCIDRs':['10.0.0.0/24','fd00::/64']},"
+	{ "Node", "{'metadata':{'name':'n1','creationTimestamp':{'seconds':1767323045},'deletionTimestamp':true},'spec':{'podCIDR':'10.0.0.0/24',"
+		  "'podCIDRs':['10.0.0.0/24','fd00::/64'],'taints':[{'key':'ToBeDeletedByClusterAutoscaler'}]},"
 		  "'status':{'addresses':[{'type':'InternalIP','address':'192.168.0.1'},{'type':'Hostname','address':'n1'}]}}" },
 	{ "Service", "{'metadata':{'namespace':'d','name':'s'},'spec':{'type':'NodePort','clusterIP':'10.96.0.1','clusterIPs':['10.96.0.1'],"
 		     "'sessionAffinity':'ClientIP','sessionAffinityConfig':{'clientIP':{'timeoutSeconds':60}},'internalTrafficPolicy':'Local',"

@@ -16,6 +16,7 @@
 #include "balancer.h"
 #include "balancer_quota.h"
 #include "cleanup.h"
+#include "maglev.h"
 #include "clock.h"
 
 /* The slowdown of a sanitizer's build. */
@@ -51,8 +52,9 @@ static int setup(void **state)
 
 	assert_int_equal(dp_rig_load_maps(state), 0);
 	assert_ok(dp_services_open(&services, &err));
-	b = balancer_new(&balancer_dp_ops, services, "here", &(struct balancer_options){ 1, 1 });
+	b = balancer_new(&balancer_dp_ops, services, "here", &(struct balancer_options){ 1, 1, MAGLEV_SIZE_DEFAULT });
 	assert_non_null(b);
+	assert_int_equal(dp_services_set_key(services, (const uint8_t[SIPHASH_KEY_SIZE]){ 1 }, &err), 1);
 	for (size_t i = 0; i < NODE_ADDRESSES; i++)
 		node[i] = ip_add(ip(i % 2 ? "2001:db8::" : "192.0.2.0"), i);
 	balancer_set_node_addresses(b, node, NODE_ADDRESSES);
@@ -408,7 +410,7 @@ static void remove_all(void)
 static void random_objects_are_bounded(void **state)
 {
 	struct balancer_counts counts;
-	size_t backends[2], listed;
+	size_t backends[2], listed, blocks;
 
 	srandom((unsigned)seed_of_run());
 	modest_begins();
@@ -424,7 +426,7 @@ static void random_objects_are_bounded(void **state)
 		if (draw(2))
 			run();
 		limit_memory(0);
-		dp_services_count(services, backends, &listed);
+		dp_services_count(services, backends, &listed, &blocks);
 		if (other > TURN_MS || turn_ms > TURN_MS)
 			fail_msg("round %u: %zu changes, another's took %" PRIu64 " ms, a turn %" PRIu64 " ms", round, changes, other,
 				 turn_ms);
@@ -433,10 +435,10 @@ static void random_objects_are_bounded(void **state)
 	run();
 	balancer_count(b, &counts);
 	assert_int_equal(counts.failures, 0);
-	dp_services_count(services, backends, &listed);
+	dp_services_count(services, backends, &listed, &blocks);
 	assert_true(backends[0] <= NODE_BACKENDS_MAX && backends[1] <= NODE_BACKENDS_MAX);
 	remove_all();
-	dp_services_count(services, backends, &listed);
+	dp_services_count(services, backends, &listed, &blocks);
 	balancer_count(b, &counts);
 	assert_int_equal(backends[0] + backends[1] + listed + counts.frontends[0] + counts.frontends[1] + counts.external[0] +
 				 counts.external[1] + counts.problems, 0);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "maglev.h"
 #include "services.h"
 
 static const char *const vips[] = { "10.96.0.1", "fd00:96::1" };
@@ -64,6 +65,34 @@ static void put(int v6, uint8_t protocol, size_t count, uint16_t port)
 	for (size_t i = 0; i < count; i++)
 		backends[i] = (struct dp_backend){ ip_add(ip(first_backends[v6]), i), (uint16_t)(port + i) };
 	assert_ok(dp_service_put(services, &service, NULL, &err));
+}
+
+/* For clients in the first `count` of these ranges only. */
+static void put_restricted(int v6, uint16_t port, size_t count)
+{
+	static const char *const texts[2][3] = { { "10.0.0.0/8", "192.0.2.0/24", "198.51.100.7/32" },
+						 { "2001:db8::/32", "2001:db8:1::/48", "fd00::/8" } };
+	struct prefix ranges[3];
+	const struct dp_service service = { .ip = ip(vips[v6]), .port = port, .protocol = IPPROTO_TCP, .external = external,
+					    .restricted = true, .ranges = ranges, .range_count = count };
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(prefix_parse(texts[v6][i], &ranges[i]), 0);
+	assert_ok(dp_service_put(services, &service, NULL, &err));
+}
+
+static size_t ranges_of(int v6, uint16_t port)
+{
+	const struct dp_service service = { .ip = ip(vips[v6]), .port = port, .protocol = IPPROTO_TCP, .external = external };
+	struct prefix *ranges = NULL;
+	bool restricted = false;
+	struct err err = { 0 };
+	size_t count = 0;
+
+	assert_ok(dp_service_ranges(&service, &restricted, &ranges, &count, &err));
+	free(ranges);
+	return restricted ? count : SIZE_MAX;
 }
 
 static void delete(int v6, uint8_t protocol, uint16_t port)
@@ -205,12 +234,12 @@ static void list_numbers_are_never_reused(void **state)
 	reopen();
 	put(0, IPPROTO_TCP, 1, 8082);
 	assert_true(list_of(0) > list_of(1));
-	newest.list = UINT32_MAX - 1;
+	newest.list = WR_LIST_HOST_PORT - 2;
 	assert_int_equal(dp_value_put("service_state", &newest, NULL), 0);
 	reopen();
 	for (uint32_t i = 0; i < 2; i++) {
 		put(0, IPPROTO_TCP, 1, (uint16_t)(8080 + i));
-		assert_int_equal(list_of(0), i ? 1 : UINT32_MAX);
+		assert_int_equal(list_of(0), i ? 1 : WR_LIST_HOST_PORT - 1);
 	}
 }
 
@@ -408,7 +437,7 @@ static void both_scopes_are_apart(void **state)
 {
 	struct dp_backend backends[3], *found;
 	struct dp_service service = { .port = 80, .protocol = IPPROTO_UDP, .backends = backends };
-	size_t counted[2], listed, count;
+	size_t counted[2], listed, blocks, count;
 	struct err err = { 0 };
 
 	for (int v6 = 0; v6 < 2; v6++) {
@@ -431,7 +460,7 @@ static void both_scopes_are_apart(void **state)
 			external = false;
 			assert_int_equal(dp_service_has_backend(&service, backend_of(v6, IPPROTO_UDP, 2)), !out);
 		}
-		dp_services_count(services, counted, &listed);
+		dp_services_count(services, counted, &listed, &blocks);
 		assert_int_equal(counted[v6], 3);
 		assert_int_equal(listed, 4);
 		/* The host's sockets do not use external ones. */
@@ -447,6 +476,276 @@ static void both_scopes_are_apart(void **state)
 	}
 }
 
+/* --- tables --- */
+
+static const uint8_t cluster_key[SIPHASH_KEY_SIZE] = { 7 };
+
+static void set_key(uint8_t first, int changed)
+{
+	const uint8_t key[SIPHASH_KEY_SIZE] = { first };
+	struct err err = { 0 };
+
+	assert_int_equal(dp_services_set_key(services, key, &err), changed);
+}
+
+/* A service of three backends with a table of this size. */
+static void put_tabled(int v6, uint16_t port, uint32_t size)
+{
+	struct dp_backend backends[3];
+	struct dp_service service = { ip(vips[v6]), port, IPPROTO_TCP, 0, backends, 3, true, .table_size = size };
+	struct err err = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
+		backends[i] = (struct dp_backend){ ip_add(ip(first_backends[v6]), i), 8080 };
+	assert_ok(dp_service_put(services, &service, NULL, &err));
+}
+
+static void delete_tabled(int v6, uint16_t port)
+{
+	external = true;
+	delete(v6, IPPROTO_TCP, port);
+}
+
+static struct wr_service stored(int v6, uint16_t port)
+{
+	_cleanup_fd_ int fd = map_fd(service_maps[true][v6]);
+	struct wr_service4_key key4 = { .port = htons(port), .l4_proto = IPPROTO_TCP };
+	struct wr_service6_key key6 = { .port = htons(port), .l4_proto = IPPROTO_TCP };
+	struct wr_service service;
+
+	memcpy(&key4.addr, ip(vips[0]).bytes, sizeof(key4.addr));
+	memcpy(&key6.addr, ip(vips[1]).bytes, sizeof(key6.addr));
+	assert_int_equal(bpf_map_lookup_elem(fd, v6 ? (void *)&key6 : (void *)&key4, &service), 0);
+	return service;
+}
+
+/* Every element is one of the list's backends, and each backend has its share; beyond the end there is none. */
+static void check_table(int v6, uint16_t port, uint32_t size)
+{
+	_cleanup_fd_ int fd = map_fd("service_tables"), members = map_fd("service_members");
+	const struct wr_service service = stored(v6, port);
+	unsigned shares[3] = { 0 };
+	struct wr_table_block block;
+	uint32_t index;
+
+	assert_int_equal(service.table_size, size);
+	for (uint32_t i = 0; i < maglev_blocks(size) * WR_TABLE_BLOCK; i++) {
+		const uint32_t *id = &block.backends[i % WR_TABLE_BLOCK];
+
+		if (i % WR_TABLE_BLOCK == 0)
+			assert_int_equal(bpf_map_lookup_elem(fd, &(struct wr_table_key){ service.table, i / WR_TABLE_BLOCK },
+							     &block), 0);
+		if (i >= size) {
+			assert_int_equal(*id, 0);
+			continue;
+		}
+		assert_int_equal(bpf_map_lookup_elem(members, &(struct wr_member_key){ service.list, *id }, &index), 0);
+		shares[index]++;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(shares); i++)
+		assert_in_range(shares[i], size / 3, size / 3 + 1);
+}
+
+static void tables_are_shared_and_deleted(void **state)
+{
+	const size_t small = maglev_blocks(1021), large = maglev_blocks(4093);
+	size_t backends[2], listed, blocks;
+
+	set_key(7, 1);
+	set_key(7, 0);
+	for (int v6 = 0; v6 < 2; v6++) {
+		put_tabled(v6, 1, 1021);
+		put_tabled(v6, 2, 1021);
+		put_tabled(v6, 3, 0);
+		assert_int_equal(elements("service_tables"), small);
+		assert_int_equal(stored(v6, 1).table, stored(v6, 2).table);
+		assert_int_equal(stored(v6, 1).list, stored(v6, 3).list);
+		assert_int_equal(stored(v6, 3).table, 0);
+		check_table(v6, 1, 1021);
+		put_tabled(v6, 2, 4093); /* another option: both sizes for a moment */
+		assert_int_equal(elements("service_tables"), small + large);
+		check_table(v6, 1, 1021);
+		check_table(v6, 2, 4093);
+		put_tabled(v6, 1, 0);
+		assert_int_equal(elements("service_tables"), large);
+		dp_services_count(services, backends, &listed, &blocks);
+		assert_int_equal(blocks, large);
+		for (uint16_t port = 1; port <= 3; port++)
+			delete_tabled(v6, port);
+		assert_int_equal(elements("service_tables") + elements("service_lists"), 0);
+	}
+}
+
+/* What an agent that restarts finds in the maps it keeps, unless it is damaged or made with another key. */
+static void tables_survive_a_restart(void **state)
+{
+	_cleanup_fd_ int fd = map_fd("service_tables");
+	struct wr_table_block block;
+	uint32_t table;
+
+	put_tabled(0, 1, 1021); /* no key yet */
+	assert_int_equal(stored(0, 1).table, 0);
+	set_key(7, 1);
+	put_tabled(0, 1, 1021);
+	table = stored(0, 1).table;
+	reopen();
+	put_tabled(0, 1, 1021); /* under the key in the maps */
+	put_tabled(0, 2, 1021);
+	set_key(7, 0);
+	assert_int_equal(stored(0, 1).table, table);
+	assert_int_equal(stored(0, 2).table, table);
+	assert_int_equal(elements("service_tables"), maglev_blocks(1021));
+	/* A killed writer's table and block. */
+	memset(&block, 0, sizeof(block));
+	assert_int_equal(bpf_map_update_elem(fd, &(struct wr_table_key){ table + 100, 0 }, &block, BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(fd, &(struct wr_table_key){ table, 8 }, &block, BPF_ANY), 0);
+	reopen();
+	assert_int_equal(elements("service_tables"), maglev_blocks(1021));
+	/* Damaged. */
+	assert_int_equal(bpf_map_update_elem(fd, &(struct wr_table_key){ table, 3 }, &block, BPF_ANY), 0);
+	reopen();
+	put_tabled(0, 1, 1021);
+	put_tabled(0, 2, 1021);
+	assert_int_not_equal(stored(0, 1).table, table);
+	check_table(0, 2, 1021);
+	assert_int_equal(elements("service_tables"), maglev_blocks(1021));
+	/* Another key. */
+	table = stored(0, 1).table;
+	set_key(8, 1);
+	put_tabled(0, 1, 1021);
+	put_tabled(0, 2, 1021);
+	assert_int_not_equal(stored(0, 1).table, table);
+	check_table(0, 1, 1021);
+	assert_int_equal(elements("service_tables"), maglev_blocks(1021));
+	delete_tabled(0, 1);
+	delete_tabled(0, 2);
+	assert_int_equal(elements("service_tables"), 0);
+}
+
+/* Without room for its table a service selects at random, and has one as soon as there is room. */
+static void a_table_without_room_is_not_written(void **state)
+{
+	_cleanup_fd_ int fd = map_fd("service_tables");
+	struct wr_table_key filler = { .table = UINT32_MAX };
+	struct dp_backend backends[2] = { { ip(first_backends[0]), 1 }, { ip(first_backends[0]), 2 } };
+	const struct dp_service service = { ip(vips[0]), 80, IPPROTO_TCP, 0, backends, 2, true, .table_size = 1021 };
+	struct wr_table_block block = { 0 };
+	struct err err = { 0 };
+
+	assert_int_equal(dp_services_set_key(services, cluster_key, &err), 1);
+	while (bpf_map_update_elem(fd, &filler, &block, BPF_NOEXIST) == 0)
+		filler.block++;
+	assert_int_equal(filler.block, WR_MAX_TABLE_BLOCKS);
+	bpf_map_delete_elem(fd, &(struct wr_table_key){ filler.table, 0 });
+	assert_int_equal(dp_service_put(services, &service, NULL, &err), -E2BIG);
+	assert_non_null(strstr(err.msg, "service_tables is full"));
+	assert_int_equal(stored(0, 80).table, 0);
+	assert_int_equal(stored(0, 80).backends, 2);
+	assert_int_equal(elements("service_tables"), WR_MAX_TABLE_BLOCKS - 1); /* no part of it stays */
+	for (; filler.block; filler.block--)
+		bpf_map_delete_elem(fd, &(struct wr_table_key){ filler.table, filler.block - 1 });
+	assert_ok(dp_service_put(services, &service, NULL, &err));
+	assert_int_equal(stored(0, 80).table_size, 1021);
+}
+
+/* --- source ranges, ClusterIPs, ServiceCIDRs --- */
+
+static void write_element(const char *map, const void *key)
+{
+	_cleanup_fd_ int fd = map_fd(map);
+
+	assert_int_equal(bpf_map_update_elem(fd, key, &(uint32_t){ 1 }, BPF_ANY), 0);
+}
+
+static void source_ranges_are_shared_and_go(void **state)
+{
+	static const char *const range_maps[] = { "source_ranges4", "source_ranges6" };
+	struct err err = { 0 };
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		put_restricted(v6, 80, 2);
+		put_restricted(v6, 81, 2);
+		assert_int_equal(elements(range_maps[v6]), 2);
+		put_restricted(v6, 81, 3);
+		assert_int_equal(elements(range_maps[v6]), 5);
+		put_restricted(v6, 82, 0);
+		assert_int_equal(ranges_of(v6, 80), 2);
+		assert_int_equal(ranges_of(v6, 81), 3);
+		assert_int_equal(ranges_of(v6, 82), 0);
+		/* The next writer shares what is there, and removes what no service has. */
+		write_element(range_maps[v6], &(struct wr_range6_key){ .prefixlen = WR_RANGE_SET_BITS + 8, .set = 4711 });
+		dp_services_close(services);
+		assert_ok(dp_services_open(&services, &err));
+		assert_int_equal(elements(range_maps[v6]), 5);
+		put_restricted(v6, 80, 3);
+		assert_int_equal(elements(range_maps[v6]), 3);
+		delete(v6, IPPROTO_TCP, 80);
+		assert_int_equal(elements(range_maps[v6]), 3);
+		delete(v6, IPPROTO_TCP, 82);
+		put(v6, IPPROTO_TCP, 1, 8080); /* at port 80, for all */
+		assert_int_equal(ranges_of(v6, 80), SIZE_MAX);
+		delete(v6, IPPROTO_TCP, 81);
+		assert_int_equal(elements(range_maps[v6]), 0);
+		delete(v6, IPPROTO_TCP, 80);
+	}
+}
+
+/* Without room the service has fewer ranges, possibly none: it admits fewer clients. */
+static void source_ranges_without_room(void **state)
+{
+	struct wr_range4_key filler = { .prefixlen = WR_RANGE_SET_BITS + 32, .set = 4711 };
+	const struct dp_service service = { .ip = ip(vips[0]), .port = 80, .protocol = IPPROTO_TCP, .restricted = true,
+					    .external = external,
+					    .ranges = (struct prefix[]){ { ip("10.0.0.0"), 8 }, { ip("192.0.2.0"), 24 } }, .range_count = 2 };
+	struct err err = { 0 };
+
+	for (uint32_t n = 0; n < WR_MAX_SOURCE_RANGES - 1; n++) {
+		filler.addr.v4 = htonl(0x0b000000 + n);
+		write_element("source_ranges4", &filler);
+	}
+	assert_int_equal(dp_service_put(services, &service, NULL, &err), -E2BIG);
+	assert_non_null(strstr(err.msg, "source ranges"));
+	assert_int_equal(ranges_of(0, 80), 1);
+}
+
+static int note_ip(const struct ip *ip, bool complete, void *arg)
+{
+	*(size_t *)arg += complete ? 100 : 1;
+	return 0;
+}
+
+static void cluster_ips_and_prefixes(void **state)
+{
+	struct prefix cidrs[3];
+	struct err err = { 0 };
+	size_t seen = 0;
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		const struct ip own = ip(vips[v6]), other = ip_add(own, 1);
+
+		assert_ok(dp_cluster_ip_put(services, &own, true, &err));
+		assert_ok(dp_cluster_ip_put(services, &other, false, &err));
+		assert_ok(dp_cluster_ip_put(services, &other, true, &err));
+		assert_ok(dp_cluster_ip_put(services, &own, false, &err));
+	}
+	assert_ok(dp_cluster_ip_each(note_ip, &seen, &err));
+	assert_int_equal(seen, 202);
+	for (int v6 = 0; v6 < 2; v6++) {
+		const struct ip own = ip(vips[v6]);
+
+		assert_ok(dp_cluster_ip_delete(services, &own, &err));
+		assert_ok(dp_cluster_ip_delete(services, &own, &err));
+	}
+	assert_int_equal(elements("cluster_ips4") + elements("cluster_ips6"), 2);
+	assert_int_equal(prefix_parse("10.96.0.0/12", &cidrs[0]), 0);
+	assert_int_equal(prefix_parse("10.96.0.0/16", &cidrs[1]), 0);
+	assert_int_equal(prefix_parse("fd00:96::/108", &cidrs[2]), 0);
+	for (size_t count = 4; count-- > 0;) {
+		assert_ok(dp_service_cidrs_set(services, cidrs, count, &err));
+		assert_int_equal(elements("service_cidrs4") + elements("service_cidrs6"), count);
+	}
+}
+
 int main(void)
 {
 #define TEST(f)                                                                        \
@@ -457,6 +756,10 @@ int main(void)
 		TEST(a_backend_keeps_its_id),
 		TEST(nonsense_is_refused), TEST(a_full_map_is_an_error), TEST(same_backends_are_one_list),
 		TEST(a_list_without_room_is_cut), TEST(listed_as_they_change), TEST(both_scopes_are_apart),
+		cmocka_unit_test_setup_teardown(tables_are_shared_and_deleted, services_rig_load, services_rig_unload),
+		cmocka_unit_test_setup_teardown(tables_survive_a_restart, services_rig_load, services_rig_unload),
+		cmocka_unit_test_setup_teardown(a_table_without_room_is_not_written, services_rig_load, services_rig_unload),
+		TEST(source_ranges_are_shared_and_go), TEST(source_ranges_without_room), TEST(cluster_ips_and_prefixes),
 	};
 
 	return cmocka_run_group_tests(tests, dp_rig_make, NULL);

@@ -122,6 +122,7 @@ static void attached_replaced_detached(void **state)
 		assert_ok(dp_uplink_attach(up0, &err));
 		assert_ok(dp_uplink_attach(up1, &err));
 		assert_int_equal(filter("up0", TC_INGRESS), pinned("from_uplink"));
+		assert_int_equal(filter("up0", TC_EGRESS), pinned("to_uplink"));
 		assert_int_equal(uplinks(), up0 + up1);
 	}
 	/* An upgrade replaces them all. */
@@ -130,6 +131,7 @@ static void attached_replaced_detached(void **state)
 	assert_int_not_equal(pinned("from_uplink"), before);
 	assert_int_equal(filter("up0", TC_INGRESS), pinned("from_uplink"));
 	assert_int_equal(filter("up1", TC_INGRESS), pinned("from_uplink"));
+	assert_int_equal(filter("up1", TC_EGRESS), pinned("to_uplink"));
 	assert_int_equal(filter(WARREN_GATEWAY_LINK, TC_EGRESS), pinned("from_host"));
 	assert_int_equal(filter(WARREN_GATEWAY_PEER, TC_INGRESS), pinned("from_host"));
 
@@ -188,6 +190,10 @@ static void checked(void **state)
 	assert_true(slot > 0);
 	assert_int_equal(check().uplinks, 1);
 	assert_int_equal(check().uplinks_faulty, 1); /* not attached yet */
+	assert_ok(dp_uplink_attach(node.uplink, &err));
+	assert_int_equal(check().uplinks_faulty, 0);
+	sh("tc filter del dev up0 egress");
+	assert_int_equal(check().uplinks_faulty, 1);
 	assert_ok(dp_uplink_attach(node.uplink, &err));
 	assert_int_equal(check().uplinks_faulty, 0);
 	sh("tc qdisc del dev up0 clsact");
@@ -265,7 +271,7 @@ static void tunnel_port(void **state)
 
 static void every_program_has_a_dry_run_program(void **state)
 {
-	static const char *const programs[] = { "from_pod", "to_pod", "from_uplink", "from_host" };
+	static const char *const programs[] = { "from_pod", "to_pod", "from_uplink", "from_host", "to_uplink" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
 		const uint8_t frame[64] = { 0 };

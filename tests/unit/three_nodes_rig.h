@@ -192,13 +192,28 @@ static const char services[] =
 	ROW("other", "http", "10.96.0.9", "80", "TCP", "false", "\"10.96.0.9:80 belongs to Service shop/web\"") ", "
 	OUTSIDE("out", "http", "192.0.2.1", "30080", "TCP", "true", "null") ", "
 	OUTSIDE("out", "http", "192.0.2.1", "30081", "UDP", "false", "null") ", "
+	"{\"namespace\": \"shop\", \"name\": \"late\", \"type\": \"LoadBalancer\", \"address\": \"10.96.0.9\", \"port\": 80, "
+	"\"protocol\": \"TCP\", \"port_name\": \"http\", \"scope\": \"cluster\", \"local\": false, \"node_port\": 0, \"backends\": 0, "
+	"\"written\": false, \"problem\": null, \"owner\": \"shop/web\", "
+	"\"health\": {\"port\": 32000, \"status\": 503, \"endpoints\": 0, \"problem\": \"no luck with its port\"}}, "
 	ROW("new", "", "fd00:96::1", "7", "SCTP", "true", "null") ", {\"name\": 7}]}\n";
+/* Of any Service. */
+#define REPORTED(protocol, port_name, address, port, state, unused)                                                        \
+	"{\"port_name\": \"" port_name "\", \"protocol\": \"" protocol "\", \"family\": 4, \"local\": false, \"address\": \"" address   \
+	"\", \"port\": " port ", \"state\": \"" state "\", \"unused\": " unused "}"
+static const char endpoints_of[] =
+	"{\"service\": [" REPORTED("TCP", "http", "10.1.0.7", "8080", "ready", "null") ", "
+	REPORTED("TCP", "http", "10.2.0.7", "8080", "terminating", "null") ", "
+	REPORTED("TCP", "http", "10.2.0.7", "8080", "not ready", "\"not ready\"") ", "
+	REPORTED("TCP", "http", "10.2.0.8", "8080", "not ready", "\"not ready\"") ", "
+	REPORTED("TCP", "http", "10.1.0.7", "9", "ready", "\"its hints are for other zones\"") ", "
+	REPORTED("UDP", "dns", "10.1.0.7", "53", "ready", "null") "], \"truncated\": true}\n";
 static char nodes[1024];
 
 static inline pid_t start_agent(void)
 {
 	static const struct answer answers[] = {
-		{ "identities", identities }, { "pods", pods }, { "nodes", nodes }, { "services", services }, { NULL, status }
+		{ "identities", identities }, { "pods", pods }, { "nodes", nodes }, { "services", services }, { "service", endpoints_of }, { NULL, status }
 	};
 
 	snprintf(nodes, sizeof(nodes),

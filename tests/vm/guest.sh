@@ -74,7 +74,7 @@ stages=("$@")
 echo "== begin"
 echo "$(uname -r), up in $(cut -d' ' -f1 /proc/uptime) s"
 if selected verify; then
-	stage verify check 150 build/tests/vm/verify
+	stage verify check 300 build/tests/vm/verify
 	sed 's/^/verify: /' "$out/verify.log"
 fi
 selected bpf && stage bpf cmocka 400 env WARREN_FUZZ_SECONDS=5 build/tests/bpf/bpftest

@@ -14,7 +14,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
 build=${WARREN_BUILD:-$PWD/build}
 vm=$build/vm
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
-limit=${WARREN_VM_SECONDS:-1200} # for one machine; then it prints its state and ends
+limit=${WARREN_VM_SECONDS:-1600} # for one machine; then it prints its state and ends
 memory=3072                      # MiB of one machine
 
 series=("$@")

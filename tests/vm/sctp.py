@@ -19,14 +19,18 @@ def sctp(netns, family):
 
 
 @contextlib.contextmanager
-def association(client, server, address, timeout=TIMEOUT):
-    """Both ends' sockets. Raises OSError (a timeout, too) if it fails."""
+def association(client, server, address, timeout=TIMEOUT, service=None, source=None):
+    """Both ends' sockets. Raises OSError (a timeout, too) if it fails. `address` is the server's; the client connects to
+    `service`, an address and port, if that is given. Without `source` it offers all its addresses.
+    """
     family = 6 if ":" in address else 4
     with sctp(server, family) as listener, sctp(client, family) as a:
         listener.bind((address, PORT))
         listener.listen()
         a.settimeout(timeout)
-        a.connect((address, PORT))
+        if source:
+            a.bind((source, 0))
+        a.connect(service or (address, PORT))
         b, _ = listener.accept()
         with b:
             b.settimeout(timeout)

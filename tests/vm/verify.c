@@ -22,7 +22,7 @@
 #define LOG_STEPS 1 /* BPF_LOG_LEVEL1 */
 #define LOG_SIZE (64u << 20)
 #define LOG_LINES_SHOWN 150
-#define VERIFIED_MAX 700000 /* of BPF_COMPLEXITY_LIMIT_INSNS, 1,000,000; what is left is for kernels that prune less */
+#define VERIFIED_MAX 750000 /* of BPF_COMPLEXITY_LIMIT_INSNS, 1,000,000; what is left is for kernels that prune less */
 
 static char *log_buf;
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "agent.h"
 #include "cleanup.h"
@@ -13,6 +16,8 @@
 #include "node.h"
 #include "notify.h"
 #include "paths.h"
+
+#define FILES_MAX 16384
 
 /* --- events --- */
 
@@ -60,6 +65,8 @@ static void on_nexthops(uv_poll_t *poll, int status, int events)
 		change.changes = NEXTHOP_LOST;
 	}
 	cluster_look_again(agent->cluster, &change);
+	if (agent->options->node_port_cidr_count)
+		agent->reconcile.addresses_changed |= change.changes & (NEXTHOP_ADDRESS | NEXTHOP_LINK | NEXTHOP_LOST);
 }
 
 /* --- the tunnel's keys --- */
@@ -88,6 +95,18 @@ static int load_tunnel_keys(struct agent *agent, struct err *err)
 	log_info("tunnel packets are sent with key %u%s", keys.keys[0].id, 
 		 keys.count > 1 ? "; a second key is accepted" : "");
 	return 0;
+}
+
+/* The cluster's key is known: what follows from it. */
+static int use_key(struct agent *agent, struct err *err)
+{
+	int ret = load_tunnel_keys(agent, err);
+
+	if (ret == 0)
+		ret = dp_services_set_key(agent->services, agent->key, err);
+	if (ret > 0)
+		balancer_lost(agent->balancer);
+	return ret < 0 ? ret : 0;
 }
 
 /* If the file cannot be read or parsed, the current keys stay. */
@@ -202,7 +221,66 @@ static int open_node(struct agent *agent, struct err *err)
 				       &agent->options->services);
 	if (!agent->apply || !agent->cluster || !agent->balancer)
 		return err_set(err, ENOMEM, "no memory");
+	balancer_release(agent->balancer, access(WARREN_RELEASED_FILE, F_OK) == 0);
 	return reconcile_open(agent, err);
+}
+
+/* --- health check ports --- */
+
+static bool on_health(void *arg)
+{
+	return agent_services_healthy(arg);
+}
+
+static void on_health_port_problem(void *arg, const char *namespace, const char *name, const char *problem)
+{
+	kube_health_port_closed(((struct agent *)arg)->kube, namespace, name, problem);
+}
+
+static void on_health_ports(void *arg)
+{
+	struct agent *agent = arg;
+	struct health_ports_counts counts;
+	struct err err;
+
+	health_ports_count(agent->health_ports, &counts);
+	err_set(&err, EADDRINUSE, "%zu of %zu are not open; %s", counts.problems, counts.ports, counts.example);
+	report_problem(&agent->problems, PROBLEM_OBJECT, "health check ports of services", counts.problems ? &err : NULL);
+}
+
+/* Each of them is a file, and the default limit is that of programs that use select(). */
+static void allow_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= FILES_MAX)
+		return;
+	limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* 0: none, or a path. */
+static uint16_t port_of(const char *address)
+{
+	const char *colon = address && strncmp(address, "unix:", 5) != 0 ? strrchr(address, ':') : NULL;
+
+	return colon ? (uint16_t)atoi(colon + 1) : 0;
+}
+
+static int open_health_ports(struct agent *agent, struct err *err)
+{
+	const struct options *o = agent->options;
+	const struct health_ports_options options = {
+		.balancer = agent->balancer,
+		.own_ports = { port_of(o->health), port_of(o->metrics), port_of(o->service_healthz) },
+		.is_healthy = on_health,
+		.report = on_health_port_problem,
+		.updated = on_health_ports,
+		.arg = agent,
+	};
+
+	allow_files();
+	return health_ports_open(&agent->loop, &options, &agent->health_ports, err);
 }
 
 /* A placeholder until the real key arrives: nothing is compiled with it. */
@@ -240,7 +318,7 @@ static void on_key(struct agent *agent)
 	agent->has_key = true;
 	memcpy(agent->key, kube_cluster_key(agent->kube), POLICY_KEY_SIZE);
 	if (ret == 0)
-		ret = load_tunnel_keys(agent, &err);
+		ret = use_key(agent, &err);
 	if (ret == 0)
 		ret = reconcile_seed(agent, &err);
 	if (ret == 0)
@@ -274,7 +352,9 @@ static int begin(struct agent *agent, struct err *err)
 	if (ret == 0)
 		ret = open_node(agent, err);
 	if (ret == 0 && agent->has_key)
-		ret = load_tunnel_keys(agent, err);
+		ret = use_key(agent, err);
+	if (ret == 0)
+		ret = open_health_ports(agent, err);
 	if (ret == 0)
 		ret = server_open(agent, &agent->server, err);
 	if (ret == 0)
@@ -318,11 +398,13 @@ static void end(struct agent *agent)
 {
 	server_close(agent->server);
 	metrics_close(agent->metrics);
+	health_ports_close(agent->health_ports);
 	uv_walk(&agent->loop, close_handle, NULL);
 	uv_run(&agent->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&agent->loop);
 	server_free(agent->server);
 	metrics_free(agent->metrics);
+	health_ports_free(agent->health_ports);
 	manifests_close(agent->manifests);
 	kube_free(agent->kube);
 	attachments_close(agent->attachments);

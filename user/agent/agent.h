@@ -13,9 +13,11 @@
 #include "apply.h"
 #include "attachments.h"
 #include "balancer.h"
+#include "clock.h"
 #include "cluster.h"
 #include "problems.h"
 #include "flows.h"
+#include "health_ports.h"
 #include "histogram.h"
 #include "kube.h"
 #include "manifests.h"
@@ -23,7 +25,8 @@
 
 /* Pending changes, and the result of the last reconciliation. */
 struct reconcile {
-	uv_timer_t retry, cluster_retry, services_retry, services_more;
+	uv_timer_t retry, cluster_retry, services_retry;
+	uv_idle_t services_more; /* active: the next run of the balancer continues */
 	bool synced;	       /* every source has been read once: nothing is compiled before */
 	bool dirty;	       /* there are changes to compile or apply */
 	bool full;	       /* the next compile covers all objects */
@@ -31,7 +34,11 @@ struct reconcile {
 	bool enforced;	       /* the objects that were read at the start are enforced */
 	bool ipcache_stale;    /* an update of ipcache failed: it needs all identities again */
 	bool nodes_changed;    /* the balancer does not have the Nodes' addresses and pod CIDRs yet */
+	bool addresses_changed; /* node ports may be at other addresses */
+	bool leaving;	       /* the cluster is about to lose this node: load balancers should not use it */
+	uint64_t services_failing_ns; /* since when no Service could be written; 0: they can */
 	bool stale_sockets;    /* UDP sockets of the host may have backends that services have lost */
+	bool taking;	       /* not all released Services are in the maps again */
 	uint64_t changed_ns;   /* time of the oldest change that is not enforced yet; 0: none */
 	unsigned retries;
 	char failure[512];	   /* why the last write of the policy maps failed; empty: it did not */
@@ -61,6 +68,7 @@ struct agent {
 	struct manifests *manifests; /* NULL: objects come from the API server */
 	struct kube *kube;	     /* NULL: objects come from manifests */
 	struct attachments *attachments;
+	struct health_ports *health_ports;
 	struct server *server;
 	struct metrics *metrics;
 	struct dp_window_counts windows; /* for the metrics */
@@ -96,6 +104,15 @@ int reconcile_seed(struct agent *agent, struct err *err); /* passes the rules in
 void reconcile_schedule(struct agent *agent);		/* the next reconcile() compiles policy */
 void reconcile(struct agent *agent);
 
+#define SERVICES_STALE_NS (60 * NS_PER_S) /* kube-proxy's default: twice its period */
+/* Whether changes of Services could be written in the last minute, or there were none. */
+static inline bool agent_services_healthy(const struct agent *agent)
+{
+	const uint64_t since = agent->reconcile.services_failing_ns;
+
+	return !since || clock_ns(CLOCK_MONOTONIC) - since < SERVICES_STALE_NS;
+}
+
 /* --- endpoint_state.c --- */
 
 enum endpoint_state {
@@ -124,8 +141,19 @@ json_t *answer_policies(struct agent *agent);
 json_t *answer_nodes(struct agent *agent);
 json_t *answer_pods(struct agent *agent); /* on other nodes */
 json_t *answer_services(struct agent *agent);
+json_t *answer_service(struct agent *agent, const char *namespace, const char *name);
 json_t *answer_status(struct agent *agent);
+const char *protocol_name(uint8_t protocol); /* TCP, UDP or SCTP, as in Kubernetes objects */
+/* Also for the agents that come after this one. */
+json_t *answer_services_take(struct agent *agent);
+json_t *answer_services_release(struct agent *agent);
+json_t *answer_error(const struct err *err);
 size_t rss_bytes(void);
+
+/* --- explanation.c --- */
+
+struct explain_request;
+json_t *answer_explanation(struct agent *agent, const struct explain_request *request);
 
 /* --- server.c --- */
 

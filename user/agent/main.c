@@ -41,5 +41,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "warren-agent: %s\n", err.msg);
 		return 1;
 	}
+	for (size_t i = 0; i < options.undefined_count; i++)
+		log_warn("%s is not defined: its option has the default; add it to the DaemonSet's ConfigMap", options.undefined[i]);
 	return run(&options);
 }

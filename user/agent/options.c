@@ -11,6 +11,7 @@
 
 #include "array.h"
 #include "config.h"
+#include "maglev.h"
 #include "paths.h"
 #include "str.h"
 #include "object_names.h"
@@ -32,6 +33,10 @@ static const struct choice xdp_modes[] = {
 static const struct choice tunnel_key_modes[] = {
 	{ "off", TUNNEL_KEY_OFF }, { "accept", TUNNEL_KEY_ACCEPT }, { "require", TUNNEL_KEY_REQUIRE }, { 0 }
 };
+static const struct choice table_sizes[] = {
+	{ "off", 0 }, { "1021", 1021 }, { "4093", 4093 }, { "16381", 16381 }, { "65521", 65521 }, { 0 }
+};
+static const struct choice host_ports[] = { { "native", 0 }, { "portmap", 1 }, { 0 } };
 static const struct choice switches[] = { { "on", 1 }, { "off", 0 }, { 0 } };
 static const struct choice levels[] = {
 	{ "error", LOG_ERROR }, { "warn", LOG_WARN }, { "info", LOG_INFO }, { "debug", LOG_DEBUG }, { 0 }
@@ -78,6 +83,7 @@ struct setting {
 	const char *invalid;		 /* the message otherwise */
 	unsigned commands;
 	bool api;			 /* needs an API server */
+	bool strict;			 /* its variable must be defined: the default is less secure than other values */
 };
 
 /* The offset; does not compile unless the member has the size of the type that set() writes. */
@@ -133,6 +139,9 @@ static const struct setting settings[] = {
 	  "where to write the container runtime's network configuration, or off;\n"
 	  "uninstall: which to remove\n(default: " CONFLIST_PATH ")",
 	  .valid = is_path, .invalid = PATH_RULE, .api = true, .commands = FOR_AGENT | FOR_UNINSTALL },
+	{ "host-ports", "MODE", CHOICE, FIELD(portmap, int),
+	  "hostPorts in that configuration: native (default), by the programs; or portmap, by the\n"
+	  "chained plugin", host_ports },
 	{ "startup-taint", "KEY", TEXT, FIELD(startup_taint, char *),
 	  "the taint to remove from this node when it is ready for pods, or off\n"
 	  "(default: " STARTUP_TAINT ")", .api = true },
@@ -153,7 +162,7 @@ static const struct setting settings[] = {
 	{ "tunnel-key", "MODE", CHOICE, FIELD(cluster.tunnel_key, int),
 	  "authentication of tunnel packets by a tag: off (default); accept: sent packets have it,\n"
 	  "received ones without it are counted; require: these are dropped",
-	  tunnel_key_modes },
+	  tunnel_key_modes, .strict = true },
 	{ "tunnel-keys", "FILE", TEXT, FIELD(tunnel_keys, char *),
 	  "the key for sending, and a second one to accept; read again when the file changes\n"
 	  "(default, or off: one derived from the cluster's key)" },
@@ -163,6 +172,9 @@ static const struct setting settings[] = {
 	{ "metrics", "ADDRESS", TEXT, FIELD(metrics, char *),
 	  "where to serve metrics at /metrics: IPV4:PORT, [IPV6]:PORT, unix:PATH or off\n"
 	  "(default: " METRICS_ADDRESS ")" },
+	{ "service-healthz", "ADDRESS", TEXT, FIELD(service_healthz, char *),
+	  "where to serve /healthz and /livez as kube-proxy does at port 10256, for load balancers:\n"
+	  "IPV4:PORT, [IPV6]:PORT, unix:PATH or off (default)" },
 	{ "max-policy-entries", "N", COUNT, FIELD(max_policy_entries, size_t),
 	  "maximum number of entries in the policy map" },
 	{ "ct-entries", "N", COUNT, FIELD(ct_entries, size_t),
@@ -175,9 +187,15 @@ static const struct setting settings[] = {
 	{ "node-ports", "MODE", CHOICE, FIELD(services.node_ports, int),
 	  "Services for clients outside the cluster, and at node ports and load balancers'\n"
 	  "addresses for pods: on (default), or off, where kube-proxy does it", switches },
+	{ "nodeport-addresses", "LIST", TEXT, FIELD(node_port_addresses, char *),
+	  "where node ports are: primary (default): this node's addresses of type InternalIP; or\n"
+	  "CIDRs, with commas between: its devices' addresses in them" },
 	{ "external-ips", "MODE", CHOICE, FIELD(services.external_ips, int),
 	  "Services at their externalIPs: on, or off (default), since who may write a Service can\n"
 	  "then take over other hosts' addresses", switches },
+	{ "maglev-table-size", "N", CHOICE, FIELD(services.table_size, int),
+	  "for clients outside the cluster: least size of the tables by which all nodes select the\n"
+	  "same backend for a flow: 1021 (default), 4093, 16381, 65521; off: at random", table_sizes },
 	{ "host", "DIR", TEXT, FIELD(host, char *),
 	  "prepare, install, uninstall: the host's root directory; to find the API server of its\n"
 	  "kubelet, and the directories of its container runtime",
@@ -251,11 +269,35 @@ static int set_choice(const struct setting *s, const char *text, int *field, str
 	return err_set(err, EINVAL, "--%s %s: not %s", s->name, text, names);
 }
 
+/*
+ * The kubelet leaves $(NAME) as it is if the container has no such variable: a ConfigMap of an earlier release lacks what
+ * a later one's DaemonSet refers to.
+ */
+static bool is_undefined_variable(const char *text)
+{
+	const size_t length = strlen(text);
+
+	return length > 3 && strncmp(text, "$(", 2) == 0 && strcspn(text, ")") == length - 1;
+}
+
+/* The option keeps its default. */
+static int set_undefined(struct options *options, const struct setting *s, const char *text, struct err *err)
+{
+	if (s->strict)
+		return err_set(err, EINVAL, "--%s %s: the variable is not defined; add it to the DaemonSet's ConfigMap",
+			       s->name, text);
+	if (options->undefined_count < ARRAY_SIZE(options->undefined))
+		options->undefined[options->undefined_count++] = text;
+	return 0;
+}
+
 /* `text` NULL: a flag. */
 static int set(struct options *options, const struct setting *s, const char *text, struct err *err)
 {
 	void *field = (char *)options + s->field;
 
+	if (s->type != FLAG && is_undefined_variable(text))
+		return set_undefined(options, s, text, err);
 	switch (s->type) {
 	case FLAG:
 		*(bool *)field = true;
@@ -332,11 +374,36 @@ static int check_tunnel_key(struct options *options, struct err *err)
 	return 0;
 }
 
-static int check_services(const struct options *options, struct err *err)
+/* CIDRs with commas between; "primary": none. */
+static int parse_node_port_addresses(struct options *options, struct err *err)
 {
+	const char *text = options->node_port_addresses;
+	char cidr[PREFIX_STRLEN + 1];
+	size_t length;
+
+	for (bool more = text && strcmp(text, "primary") != 0; more; text += length + 1) {
+		struct prefix *prefix = &options->node_port_cidrs[options->node_port_cidr_count];
+
+		length = strcspn(text, ",");
+		more = text[length];
+		snprintf(cidr, sizeof(cidr), "%.*s", (int)length, text);
+		if (options->node_port_cidr_count == NODE_PORT_CIDRS)
+			return err_set(err, EINVAL, "--nodeport-addresses: more than %d CIDRs", NODE_PORT_CIDRS);
+		if (length >= sizeof(cidr) || prefix_parse(cidr, prefix) < 0)
+			return err_set(err, EINVAL, "--nodeport-addresses %s: not primary, nor CIDRs with commas between",
+				       options->node_port_addresses);
+		prefix->ip = prefix_first(prefix);
+		options->node_port_cidr_count++;
+	}
+	return 0;
+}
+
+static int check_services(struct options *options, struct err *err)
+{
+	set_default(&options->service_healthz, NULL);
 	if (options->services.external_ips && !options->services.node_ports)
 		return err_set(err, EINVAL, "--external-ips on: needs --node-ports on");
-	return 0;
+	return parse_node_port_addresses(options, err);
 }
 
 /* Checks combinations of options. */
@@ -411,7 +478,8 @@ int options_parse(int argc, char **argv, struct options *options, struct err *er
 {
 	int ret;
 
-	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO, .services.node_ports = 1 };
+	*options = (struct options){ .log_level = LOG_INFO, .cluster.xdp = DP_XDP_AUTO, .services.node_ports = 1,
+				      .services.table_size = MAGLEV_SIZE_DEFAULT };
 	default_node_name(options);
 	ret = parse_command(argv[1], options, err);
 	if (ret >= 0)

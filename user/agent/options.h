@@ -18,6 +18,7 @@
 #define CONFLIST_PATH CNI_CONF_DIR "/05-warren.conflist"
 #define CNI_BIN_DIR "/opt/cni/bin"
 #define STARTUP_TAINT "warren.dev/agent-not-ready"
+#define NODE_PORT_CIDRS 16
 #define KEY_SECRET "warren-identity" /* its name */
 
 /* All but the first are in setup.h. */
@@ -33,11 +34,17 @@ struct options {
 	const char *api_server;	   /* NULL: found by api_find_servers() */
 	const char *key_secret;	   /* NULL: KEY_SECRET of the agent's own namespace */
 	const char *conflist;	   /* NULL: none is written */
+	int portmap;		   /* hostPorts are the chained plugin's */
 	const char *startup_taint; /* NULL: none */
 	const char *key_file; /* NULL: WARREN_CLUSTER_KEY, generated if missing; in Kubernetes, the Secret */
 	const char *tunnel_keys; /* NULL: tunnel_keys_default() */
 	const char *health;   /* NULL: off */
 	const char *metrics;  /* NULL: off */
+	const char *service_healthz; /* NULL: off */
+	const char *node_port_addresses; /* NULL: node_port_cidrs is empty */
+	/* Node ports are at this node's addresses in these; none: at those of type InternalIP of its Node. */
+	struct prefix node_port_cidrs[NODE_PORT_CIDRS];
+	size_t node_port_cidr_count;
 	const char *log_file;
 	enum log_level log_level;
 	size_t max_policy_entries; /* 0: the map's maximum */
@@ -52,6 +59,9 @@ struct options {
 	bool wait;
 	const char *host; /* of the commands that need it: the host's root directory; NULL: not set */
 	bool help, version;
+	/* Variables in values that the container does not have; their options have their defaults. */
+	const char *undefined[16];
+	size_t undefined_count;
 };
 
 /* -EINVAL: an option is not valid (err). Borrows from argv. */

@@ -304,21 +304,27 @@ static void report_services(struct agent *agent, const struct err *failure)
 		err_set(&err, EINVAL, "%zu of %zu have problems; %s", counts.problems, counts.services,
 			counts.example);
 	report_problem(&agent->problems, counts.problems ? PROBLEM_OBJECT : PROBLEM_AGENT, "services", counts.problems ? &err : failure);
+	if (balancer_cidrs_problem(agent->balancer))
+		err_set(&err, EINVAL, "%s", balancer_cidrs_problem(agent->balancer));
+	report_problem(&agent->problems, PROBLEM_OBJECT, "ServiceCIDRs", balancer_cidrs_problem(agent->balancer) ? &err : NULL);
 }
 
-/* Only ends the wait of the loop: reconcile() runs at the end of the iteration. */
-static void on_services_more(uv_timer_t *timer)
+/*
+ * While an idle handle is active, the loop does not wait for events, and reconcile() runs at the end of each iteration. A
+ * timer of 0 ms would not do: libuv 1.44 runs it before the wait.
+ */
+static void on_services_more(uv_idle_t *idle)
 {
 }
 
-/* UDP sockets of the host that are connected to backends which services have lost. */
+/* UDP sockets of the host that are connected to backends which services have lost; not those that were released. */
 static void end_sockets(struct agent *agent)
 {
 	struct err err = { 0 };
 	size_t ended;
 
 	agent->reconcile.stale_sockets |= dp_services_udp_changed(agent->services);
-	if (!agent->reconcile.stale_sockets)
+	if (!agent->reconcile.stale_sockets || agent->reconcile.taking || balancer_released(agent->balancer))
 		return;
 	if (dp_sockets_end_stale(&ended, &err) < 0)
 		log_err(LOG_WARN, &err);
@@ -328,33 +334,89 @@ static void end_sockets(struct agent *agent)
 		log_info("%zu UDP sockets of this host were ended: their service has lost the backend", ended);
 }
 
-/* Pod CIDRs of all Nodes. */
-struct pod_cidrs {
-	struct prefix *v;
-	size_t count, room;
+/* Pod CIDRs and addresses of all Nodes. */
+struct all_nodes {
+	struct prefix *cidrs;
+	struct ip *addresses;
+	size_t cidr_count, cidr_room, address_count, address_room;
 };
 
-static int add_pod_cidrs(const struct cluster_node *node, void *arg)
+static int add_node(const struct cluster_node *node, void *arg)
 {
-	struct pod_cidrs *cidrs = arg;
+	const struct node_object *object = node->object;
+	struct all_nodes *all = arg;
 	int ret = 0;
 
-	for (int i = 0; i < 2 && ret == 0 && node->object->cidrs[i].ip.family; i++)
-		ret = array_push(cidrs->v, cidrs->room, cidrs->count, node->object->cidrs[i]);
+	for (int i = 0; i < 2 && ret == 0 && object->cidrs[i].ip.family; i++)
+		ret = array_push(all->cidrs, all->cidr_room, all->cidr_count, object->cidrs[i]);
+	for (size_t i = 0; i < object->address_count && ret == 0; i++)
+		ret = array_push(all->addresses, all->address_room, all->address_count, object->addresses[i]);
 	return ret;
 }
 
 static void pass_nodes(struct agent *agent)
 {
-	const struct node_object *own = cluster_own(agent->cluster);
-	struct pod_cidrs cidrs = { 0 };
+	struct all_nodes all = { 0 };
 
-	balancer_set_node_addresses(agent->balancer, own ? own->addresses : NULL, own ? own->address_count : 0);
-	agent->reconcile.nodes_changed = cluster_each(agent->cluster, add_pod_cidrs, &cidrs) < 0 ||
-					 balancer_set_pod_cidrs(agent->balancer, cidrs.v, cidrs.count) < 0;
+	agent->reconcile.nodes_changed = cluster_each(agent->cluster, add_node, &all) < 0 ||
+					 balancer_set_pod_cidrs(agent->balancer, all.cidrs, all.cidr_count) < 0 ||
+					 balancer_set_all_node_addresses(agent->balancer, all.addresses, all.address_count) < 0;
 	if (agent->reconcile.nodes_changed)
-		log_warn("no memory for the pod CIDRs of the cluster: Services' external addresses among them are not found");
-	free(cidrs.v);
+		log_warn("no memory for the pod CIDRs and addresses of the nodes: Services' addresses among them are not found");
+	free(all.cidrs);
+	free(all.addresses);
+}
+
+/* Addresses of the Node are first: if there is no room for all, node ports are there. */
+static size_t node_addresses(struct agent *agent, struct ip v[NODE_PORT_ADDRESSES], struct err *err)
+{
+	const struct node_object *own = cluster_own(agent->cluster);
+	const struct options *o = agent->options;
+	struct ip found[NODE_PORT_ADDRESSES];
+	size_t first = 0;
+	ssize_t count;
+
+	if (!o->node_port_cidr_count) {
+		first = own ? own->address_count : 0;
+		if (first)
+			memcpy(v, own->addresses, first * sizeof(*v));
+		return first;
+	}
+	count = cluster_kernel_addresses(agent->kernel, o->node_port_cidrs, o->node_port_cidr_count, found, NODE_PORT_ADDRESSES, err);
+	if (count > NODE_PORT_ADDRESSES)
+		err_set(err, E2BIG, "this node has %zd addresses in %s; they are at the first %d", count, o->node_port_addresses,
+			NODE_PORT_ADDRESSES);
+	else if (count == 0)
+		err_set(err, EADDRNOTAVAIL, "this node has no address in %s", o->node_port_addresses);
+	count = count < NODE_PORT_ADDRESSES ? count : NODE_PORT_ADDRESSES;
+	for (ssize_t i = 0; i < count; i++) {
+		bool is_nodes = false;
+
+		for (size_t n = 0; own && n < own->address_count; n++)
+			is_nodes |= ip_equal(&own->addresses[n], &found[i]);
+		if (is_nodes) {
+			memmove(&v[first + 1], &v[first], ((size_t)i - first) * sizeof(*v));
+			v[first++] = found[i];
+		} else {
+			v[i] = found[i];
+		}
+	}
+	return count < 0 ? SIZE_MAX : (size_t)count;
+}
+
+/* If they cannot be read, node ports stay where they are, until the next change or the retry of Services. */
+static void pass_addresses(struct agent *agent)
+{
+	struct ip v[NODE_PORT_ADDRESSES];
+	struct err err = { 0 };
+	const size_t count = node_addresses(agent, v, &err);
+
+	report_problem(&agent->problems, PROBLEM_AGENT, "node ports", *err.msg ? &err : NULL);
+	agent->reconcile.addresses_changed = count == SIZE_MAX;
+	if (count == SIZE_MAX)
+		return;
+	balancer_set_node_addresses(agent->balancer, v, count);
+	health_ports_set_addresses(agent->health_ports, v, count);
 }
 
 static void reconcile_services(struct agent *agent)
@@ -362,11 +424,23 @@ static void reconcile_services(struct agent *agent)
 	struct err err = { 0 };
 	int ret = balancer_run(agent->balancer, &err);
 
+	/* -EAGAIN: a tenant can write Services that do not fit. Load balancers must not leave this node because of them. */
+	if (ret == 0 || ret == -EAGAIN)
+		agent->reconcile.services_failing_ns = 0;
+	else if (!agent->reconcile.services_failing_ns)
+		agent->reconcile.services_failing_ns = clock_ns(CLOCK_MONOTONIC);
+	if (balancer_health_changed(agent->balancer))
+		health_ports_update(agent->health_ports);
+	agent->reconcile.taking &= balancer_pending(agent->balancer);
 	end_sockets(agent);
 	if (ret == 0 && balancer_pending(agent->balancer)) {
-		timer_set(&agent->reconcile.services_more, 0);
+		uv_idle_start(&agent->reconcile.services_more, on_services_more);
 		return;
 	}
+	/* There were many Services: reading and writing them used memory that is not needed again soon. */
+	if (uv_is_active((uv_handle_t *)&agent->reconcile.services_more))
+		malloc_trim(0);
+	uv_idle_stop(&agent->reconcile.services_more);
 	report_services(agent, ret < 0 ? &err : NULL);
 	/* Restarting it in every iteration would postpone it for ever while other Services change. */
 	if (ret < 0 && !uv_is_active((uv_handle_t *)&agent->reconcile.services_retry))
@@ -408,8 +482,12 @@ void reconcile(struct agent *agent)
 		reconcile_cluster(agent);
 	if (agent->reconcile.nodes_changed)
 		pass_nodes(agent);
+	if (agent->reconcile.addresses_changed)
+		pass_addresses(agent);
 	if (balancer_pending(agent->balancer))
 		reconcile_services(agent);
+	else
+		uv_idle_stop(&agent->reconcile.services_more);
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -454,9 +532,9 @@ int reconcile_open(struct agent *agent, struct err *err)
 
 	timer_open(agent, &agent->reconcile.retry, on_retry);
 	timer_open(agent, &agent->reconcile.cluster_retry, on_cluster_retry);
-	timer_open(agent, &agent->reconcile.services_more, on_services_more);
+	uv_idle_init(&agent->loop, &agent->reconcile.services_more);
 	timer_open(agent, &agent->reconcile.services_retry, on_services_retry);
-	agent->reconcile.full = true;
+	agent->reconcile.full = agent->reconcile.addresses_changed = true;
 	apply_on_identities(agent->apply, on_identities, agent);
 	ret = load_all(agent, err);
 	return ret < 0 ? ret : reconcile_seed(agent, err);

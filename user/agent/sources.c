@@ -38,13 +38,17 @@ static int on_object(void *arg, struct object *o)
 	case OBJECT_NODE:
 		agent->reconcile.nodes_changed = true;
 		if (is_own_node(agent, object.node->name)) {
+			agent->reconcile.addresses_changed = true;
 			kube_own_node(agent->kube);
+			agent->reconcile.leaving = object.node->leaving;
 			if (balancer_set_zone(agent->balancer, object.node->zone) < 0)
 				log_warn("no memory for the zone of this node: hints of endpoints for it do not count");
 		}
 		return cluster_put_node(agent->cluster, object.node);
 	case OBJECT_SERVICE:
 		return balancer_put_service(agent->balancer, object.service);
+	case OBJECT_SERVICE_CIDR:
+		return balancer_put_cidrs(agent->balancer, object.service_cidr);
 	case OBJECT_SLICE:
 		kube_slice(agent->kube, object.slice);
 		return balancer_put_slice(agent->balancer, object.slice);
@@ -55,8 +59,10 @@ static int on_object(void *arg, struct object *o)
 
 static void remove_node(struct agent *agent, const char *name)
 {
-	if (is_own_node(agent, name))
+	if (is_own_node(agent, name)) {
 		kube_own_node(agent->kube);
+		agent->reconcile.leaving = agent->reconcile.addresses_changed = true;
+	}
 	agent->reconcile.nodes_changed = true;
 	cluster_remove_node(agent->cluster, name);
 }
@@ -77,6 +83,8 @@ static void on_removed(void *arg, enum object_kind kind, const char *namespace, 
 		remove_node(agent, name);
 	else if (kind == OBJECT_SERVICE)
 		balancer_remove_service(agent->balancer, namespace, name);
+	else if (kind == OBJECT_SERVICE_CIDR)
+		balancer_remove_cidrs(agent->balancer, name);
 	else if (kind == OBJECT_SLICE)
 		balancer_remove_slice(agent->balancer, namespace, name);
 }

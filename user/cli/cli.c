@@ -19,8 +19,6 @@ int cli_open(struct cli *cli)
 	return r;
 }
 
-#define AGENT_TIMEOUT_MS 5000
-
 json_t *cli_query_agent(const char *method, struct err *why)
 {
 	json_t *answer = NULL;
@@ -63,7 +61,7 @@ static void report(struct cli *cli)
 	out_uint(cli->out, "exit", cli->exit);
 	out_end(cli->out);
 	out_end(cli->out);
-	if (cli->command && cli->command->stream)
+	if (cli->command && (cli->command->stream || cli->options.follow))
 		out_flush_line(cli->out, NULL);
 	else
 		out_flush(cli->out, NULL);

@@ -25,7 +25,7 @@ enum cli_exit {
 };
 
 #define CLI_ARGS_MAX 2
-#define CLI_OPTIONS_MAX 6
+#define CLI_OPTIONS_MAX 7
 
 /* How the shell completes an argument or an option's value. */
 enum cli_complete {
@@ -39,6 +39,8 @@ enum cli_complete {
 	COMPLETE_IDENTITY,
 	COMPLETE_NODE, /* names of nodes */
 	COMPLETE_COMMAND,
+	COMPLETE_PLACE, /* 'host' and 'world' */
+	COMPLETE_VERDICT,
 };
 
 /* Values of the options of all commands. Numbers are -1 when not given. */
@@ -46,11 +48,12 @@ struct cli_options {
 	bool json, help;
 	bool all, force, raw, btf, reload, cluster;
 	bool drops, allows, dead;
+	bool follow, addresses;
 	int64_t max_endpoints, mark_shift, ct_entries;
 	int64_t endpoint, count, timeout;
 	int64_t family, sport;
 	int64_t interval;
-	const char *reason, *flags, *from_node, *identity, *namespace, *output, *cgroup;
+	const char *reason, *flags, *from_node, *identity, *namespace, *output, *cgroup, *from, *to, *verdict;
 };
 
 enum cli_option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_AUTO, OPTION_FAMILY, OPTION_TEXT }; /* AUTO: a number, or "auto": 0 */
@@ -83,7 +86,8 @@ struct command {
 	const char *summary;
 	struct cli_arg args[CLI_ARGS_MAX + 1];
 	struct cli_option options[CLI_OPTIONS_MAX + 1];
-	bool stream; /* prints one document a line */
+	bool stream; /* prints one document a line; also with --follow */
+	bool is_default; /* its group's word alone stands for it */
 };
 
 extern const struct command warren_commands[];
@@ -117,6 +121,7 @@ int cli_main(const struct command *commands, int argc, char **argv);
 /* Fills in command, args and options. -EINVAL with err and exit set. */
 int cli_parse(struct cli *cli, char **argv);
 const struct command *command_find(const struct command *commands, const char *name);
+const struct command *command_default(const struct command *commands, const char *word); /* of a group; NULL: none */
 bool command_is_group(const struct command *commands, const char *word); /* "node": a prefix of commands */
 const struct cli_option *option_find(const struct command *command, const char *name, size_t length);
 
@@ -129,6 +134,7 @@ int cli_usage_error(struct cli *cli, const char *fmt, ...) __attribute__((format
 /* Opens cli->dp once. If Warren is not loaded, the command exits with CLI_NOT_RUNNING. */
 int cli_open(struct cli *cli);
 
+#define AGENT_TIMEOUT_MS 5000
 /* Sends a request without arguments to the agent. NULL: no answer; `why` is set, and the command goes on. */
 json_t *cli_query_agent(const char *method, struct err *why);
 /* Returns the array `method` of the agent's answer, valid until the next call; NULL likewise. */
@@ -142,8 +148,9 @@ command_fn cmd_endpoint_list, cmd_endpoint_get;
 command_fn cmd_identity_list, cmd_identity_get;
 command_fn cmd_ipcache_list, cmd_ipcache_get;
 command_fn cmd_policy_list, cmd_policy_get, cmd_policy_why;
-command_fn cmd_service_list, cmd_service_get, cmd_service_sockets;
+command_fn cmd_service_list, cmd_service_get, cmd_service_hostports, cmd_service_sockets, cmd_service_takeover, cmd_service_release;
 command_fn cmd_ct_list, cmd_ct_get, cmd_ct_flush, cmd_ct_stats;
+command_fn cmd_flows_list, cmd_flows_top;
 command_fn cmd_map_list, cmd_map_dump, cmd_map_get;
 command_fn cmd_deny_add, cmd_deny_del, cmd_deny_list, cmd_deny_flush;
 command_fn cmd_uplink_list, cmd_uplink_xdp;

@@ -21,6 +21,10 @@
 #define FAMILY(text) NUMBER_AS("family", "N", OPTION_FAMILY, family, 4, 6, COMPLETE_NOTHING, text)
 #define FAMILY_OF_FLOW FAMILY("4 or 6 (default: the first family that both sides have)")
 #define FLOW { { "SRC", false, COMPLETE_POD }, { "DST[:PORT/PROTO]", false, COMPLETE_POD } }
+#define FLOWS_FROM TEXT("from", "WORKLOAD", from, COMPLETE_PLACE, "only flows that it has initiated")
+#define FLOWS_TO TEXT("to", "WORKLOAD", to, COMPLETE_PLACE, "only flows that were initiated with it")
+#define FLOWS_NAMESPACE TEXT("namespace", "NAME", namespace, COMPLETE_NOTHING, "only flows with an end in this namespace")
+#define FLOWS_VERDICT TEXT("verdict", "allowed|denied", verdict, COMPLETE_VERDICT, "only flows with this verdict")
 
 const struct command warren_commands[] = {
 	{ "status", cmd_status, "Check this node, and show problems with their remedies",
@@ -69,7 +73,12 @@ const struct command warren_commands[] = {
 	  .options = { TEXT("namespace", "NAME", namespace, COMPLETE_NOTHING, "only of this namespace") } },
 	{ "service get", cmd_service_get, "Show the frontends and backends of a Service",
 	  .args = { { "NAMESPACE/NAME|ADDRESS[:PORT]", false, COMPLETE_SERVICE } } },
+	{ "service hostports", cmd_service_hostports, "List the ports of this host that lead to pods (hostPort)" },
 	{ "service sockets", cmd_service_sockets, "List the host's own sockets that use Services, and their backends" },
+	{ "service takeover", cmd_service_takeover,
+	  "Take the Services over from kube-proxy; once that is gone, remove its rules" },
+	{ "service release", cmd_service_release, "Leave the Services to kube-proxy; connections in progress go on",
+	  .options = { FLAG("force", force, "even if kube-proxy has no rules on this node") } },
 	{ "trace", cmd_trace, "Run a synthetic packet through the programs, without side effects, and show each step",
 	  .args = FLOW,
 	  .options = {
@@ -89,6 +98,20 @@ const struct command warren_commands[] = {
 	{ "ct flush", cmd_ct_flush, "End flows: their next packet is evaluated as the first of a flow",
 	  .options = { ENDPOINT("only flows of this endpoint") } },
 	{ "ct stats", cmd_ct_stats, "Show the usage of the flow tables, and counters of flows" },
+	{ "flows list", cmd_flows_list, "Count the flows of each two workloads: who talks to whom, and by which rule",
+	  .options = {
+		FLAG("follow", follow, "print rows that appear, or appear with the other verdict, until interrupted"),
+		NUMBER("interval", "SECONDS", interval, 1, 3600, "with --follow: time between two readings (default 2)"),
+		FLAG("addresses", addresses, "show the addresses of the world one by one"),
+		FLOWS_FROM, FLOWS_TO, FLOWS_NAMESPACE, FLOWS_VERDICT,
+	  },
+	  .is_default = true },
+	{ "flows top", cmd_flows_top, "Show the rows of `flows list` that have the most flows",
+	  .options = {
+		NUMBER("count", "N", count, 1, INT64_MAX, "how many rows (default 10)"),
+		FLAG("addresses", addresses, "show the addresses of the world one by one"),
+		FLOWS_FROM, FLOWS_TO, FLOWS_NAMESPACE, FLOWS_VERDICT,
+	  } },
 	{ "deny add", cmd_deny_add, "Drop all packets from these prefixes or addresses",
 	  .args = { { "PREFIX", .many = true } },
 	  .options = { FLAG("force", force, "also addresses that this node depends on") } },

@@ -35,6 +35,17 @@ bool command_is_group(const struct command *commands, const char *word)
 	return false;
 }
 
+const struct command *command_default(const struct command *commands, const char *word)
+{
+	const size_t n = strlen(word);
+
+	for (const struct command *c = commands; c->name; c++) {
+		if (n && c->is_default && strncmp(c->name, word, n) == 0 && c->name[n] == ' ')
+			return c;
+	}
+	return NULL;
+}
+
 static const struct cli_option *find_in(const struct cli_option *options, const char *name, size_t length)
 {
 	for (; options->name; options++) {
@@ -58,7 +69,11 @@ const char *command_usage(const struct command *command, char *buf, size_t size)
 	buf[0] = '\0';
 	if (!f)
 		return buf;
-	fprintf(f, "warren %s", command->name);
+	if (command->is_default)
+		fprintf(f, "warren %.*s [%s]", (int)strcspn(command->name, " "), command->name,
+			command->name + strcspn(command->name, " ") + 1);
+	else
+		fprintf(f, "warren %s", command->name);
 	for (const struct cli_arg *a = command->args; a->name; a++)
 		fprintf(f, a->optional ? " [%s%s]" : " %s%s", a->name, a->many ? "..." : "");
 	for (const struct cli_option *o = command->options; o->name; o++)
@@ -115,6 +130,10 @@ static int parse_option(struct cli *cli, const char *arg, char ***next)
 	const struct cli_option *option = option_find(cli->command, name, length);
 	char *field;
 
+	if (!option && !cli->command) {
+		cli->command = command_default(cli->commands, cli->topic);
+		option = option_find(cli->command, name, length);
+	}
 	if (!option && !cli->command)
 		return cli_usage_error(cli, "there is no option %s before the command", arg);
 	if (!option)
@@ -182,6 +201,8 @@ int cli_parse(struct cli *cli, char **argv)
 
 		if (!words_only && strcmp(arg, "--") == 0)
 			words_only = true;
+		else if (!*cli->topic && !words_only && (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0))
+			r = parse_name(cli, "version"); /* as `ip` and `bpftool` take it */
 		else if (!words_only && (strncmp(arg, "--", 2) == 0 || strcmp(arg, "-h") == 0))
 			r = parse_option(cli, arg, &next);
 		else if (!cli->command)
@@ -191,6 +212,8 @@ int cli_parse(struct cli *cli, char **argv)
 	}
 	if (r < 0)
 		return r;
+	if (!cli->command && !cli->options.help)
+		cli->command = command_default(cli->commands, cli->topic);
 	if (cli->options.help || !cli->command) {
 		/* `warren` and `warren node` alone print help, and fail since they did nothing. */
 		cli->exit = cli->options.help ? CLI_OK : CLI_USAGE;

@@ -46,6 +46,10 @@ _Static_assert(__builtin_offsetof(struct wr_ct, ack) == ABI4_CT_SIZE, "abi4 ct")
 /* The first bytes of struct wr_ct_service are the same, but for the backend's id. */
 _Static_assert(__builtin_offsetof(struct wr_ct_service, backend) < ABI4_CT_SIZE, "abi4 ct_service");
 
+/* The first bytes of struct wr_service: without source ranges. */
+#define ABI4_SERVICE_SIZE 16
+_Static_assert(__builtin_offsetof(struct wr_service, table) == ABI4_SERVICE_SIZE, "abi4 service");
+
 /* Key of backends4/6; the value is the address and the port. */
 struct abi4_backend_key {
 	__u32 list;

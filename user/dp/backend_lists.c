@@ -34,7 +34,7 @@ static struct backend_list *list_new(size_t count)
 	struct backend_list *list = calloc(1, sizeof(*list) + count * sizeof(*list->ids));
 
 	if (list)
-		list->count = count;
+		list->count = (uint32_t)count;
 	return list;
 }
 
@@ -58,7 +58,7 @@ static struct backend_list *find_content(const struct backend_lists *l, const st
 
 /* --- in the maps --- */
 
-static int number_draw(struct backend_lists *l, uint32_t *number, struct err *err)
+int backend_lists_number(struct backend_lists *l, uint32_t *number, struct err *err)
 {
 	int r;
 
@@ -112,7 +112,7 @@ static int list_write(struct backend_lists *l, struct backend_list *list, const 
 	for (size_t i = listed; i < fit; i++)
 		bpf_map_delete_elem(l->members_fd, &members[i]);
 	drop_ids(l, list->ids + listed, list->count - listed, NULL);
-	list->count = listed;
+	list->count = (uint32_t)listed;
 	if (list_error)
 		return dp_map_not_written(-list_error, "service_lists", whose, err);
 	return member_error ? dp_map_not_written(-member_error, "service_members", whose, err) : 0;
@@ -129,7 +129,8 @@ int backend_lists_acquire(struct backend_lists *l, bool v6, const union backend 
 	*out = NULL;
 	if (!list)
 		return err_errno(err, ENOMEM, "cannot make a list of backends for service %s", whose);
-	r = backends_acquire(l->backends, v6, values, count, list->ids, &list->count, err);
+	r = backends_acquire(l->backends, v6, values, count, list->ids, &count, err);
+	list->count = (uint32_t)count;
 	existing = r == 0 ? find_content(l, list, content_hash(l, list)) : NULL;
 	if (existing) {
 		drop_ids(l, list->ids, list->count, NULL);
@@ -138,7 +139,7 @@ int backend_lists_acquire(struct backend_lists *l, bool v6, const union backend 
 		*out = existing;
 		return 0;
 	}
-	written = number_draw(l, &list->number, err);
+	written = backend_lists_number(l, &list->number, err);
 	if (written < 0) {
 		drop_ids(l, list->ids, list->count, NULL);
 		free(list);

@@ -7,13 +7,14 @@
 #define WARREN_DP_BACKEND_LISTS_H
 
 #include "backends.h"
+#include "table.h"
 
 struct backend_list {
 	struct table_link by_number, by_content;
 	uint32_t number;
 	bool whole; /* no backend is missing for lack of room, so it can be shared */
-	size_t services; /* references */
-	size_t count;
+	uint32_t services; /* references */
+	uint32_t count;	   /* up to WR_MAX_LISTED */
 	uint32_t ids[]; /* in the map's order; 0: not in the map */
 };
 
@@ -28,6 +29,9 @@ struct backend_lists {
 
 void backend_lists_free(struct backend_lists *l);
 struct backend_list *backend_lists_find(const struct backend_lists *l, uint32_t number);
+
+/* Draws a number that no list has had, nor a table or a set of source ranges, whose numbers are drawn here, too. */
+int backend_lists_number(struct backend_lists *l, uint32_t *number, struct err *err);
 
 /*
  * Returns a reference to the list of these backends, an existing or a new one. Without room in the maps (-ENOSPC) or

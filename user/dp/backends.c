@@ -11,14 +11,15 @@
 #include "internal.h"
 
 struct backend_ref {
-	struct table_link by_value, by_id;
-	union backend value;
 	uint32_t id;
-	bool v6;
-	size_t lists; /* references */
+	uint32_t lists; /* references */
+	uint32_t next[BACKEND_CHAINS]; /* an index + 1; 0: the last of its chain */
+	char value[];
 };
 
+#define FIRST_ROOM 16
 #define NUMBERS_RESERVED 1024
+#define NUMBERS_MASK (WR_LIST_HOST_PORT - 1) /* higher ones are hostPorts' */
 
 static const char *const map_names[] = { "backends4", "backends6" };
 
@@ -34,73 +35,195 @@ int backends_init(struct backends *b, struct err *err)
 
 void backends_free(struct backends *b)
 {
-	struct backend_ref *ref;
-
-	table_each(ref, &b->by_id, by_id)
-		free(ref);
-	table_free(&b->by_value);
-	table_free(&b->by_id);
-}
-
-static struct backend_ref *find_id(const struct backends *b, uint32_t id)
-{
-	struct backend_ref *ref;
-
-	table_each_hash(ref, &b->by_id, id, by_id)
-		return ref;
-	return NULL;
-}
-
-static struct backend_ref *find_value(const struct backends *b, bool v6, const union backend *value, uint64_t hash)
-{
-	struct backend_ref *ref;
-
-	table_each_hash(ref, &b->by_value, hash, by_value) {
-		if (ref->v6 == v6 && memcmp(&ref->value, value, value_size(v6)) == 0)
-			return ref;
+	for (int v6 = 0; v6 < 2; v6++) {
+		free(b->pools[v6].refs);
+		free(b->pools[v6].heads);
+		b->pools[v6] = (struct backend_pool){ 0 };
 	}
-	return NULL;
 }
 
-static uint64_t value_hash(const struct backends *b, bool v6, const union backend *value)
+size_t backends_count(const struct backends *b, bool v6)
+{
+	return b->pools[v6].count;
+}
+
+static uint64_t value_hash(const struct backends *b, bool v6, const void *value)
 {
 	return siphash24(b->key, value, value_size(v6));
 }
 
-int backends_note(struct backends *b, bool v6, uint32_t id, const union backend *value)
-{
-	struct backend_ref *ref = calloc(1, sizeof(*ref));
+/* --- pools --- */
 
-	if (!ref)
-		return -ENOMEM;
-	memcpy(&ref->value, value, value_size(v6));
-	ref->id = id;
-	ref->v6 = v6;
-	table_add(&b->by_value, &ref->by_value, value_hash(b, v6, value));
-	table_add(&b->by_id, &ref->by_id, id);
-	b->count[v6]++;
+static size_t pool_stride(bool v6)
+{
+	return sizeof(struct backend_ref) + value_size(v6);
+}
+
+static struct backend_ref *ref_at(const struct backends *b, bool v6, uint32_t index)
+{
+	return (struct backend_ref *)(void *)(b->pools[v6].refs + index * pool_stride(v6));
+}
+
+static uint64_t ref_hash(const struct backends *b, bool v6, const struct backend_ref *ref, int chain)
+{
+	return chain == BACKEND_BY_ID ? ref->id : value_hash(b, v6, ref->value);
+}
+
+static uint32_t *head_of(const struct backend_pool *pool, uint64_t hash, int chain)
+{
+	return &pool->heads[hash & pool->mask][chain];
+}
+
+/* The first element of the chain, as an index + 1; 0: none. */
+static uint32_t chain_first(const struct backend_pool *pool, uint64_t hash, int chain)
+{
+	return pool->refs && pool->heads ? *head_of(pool, hash, chain) : 0;
+}
+
+static void pool_link(const struct backends *b, bool v6, uint32_t index)
+{
+	struct backend_ref *ref = ref_at(b, v6, index);
+
+	for (int chain = 0; chain < BACKEND_CHAINS; chain++) {
+		uint32_t *head = head_of(&b->pools[v6], ref_hash(b, v6, ref, chain), chain);
+
+		ref->next[chain] = *head;
+		*head = index + 1;
+	}
+}
+
+/* What refers to the element in its chain. */
+static uint32_t *link_to(const struct backends *b, bool v6, uint32_t index, int chain)
+{
+	uint32_t *link = head_of(&b->pools[v6], ref_hash(b, v6, ref_at(b, v6, index), chain), chain);
+
+	while (*link != index + 1)
+		link = &ref_at(b, v6, *link - 1)->next[chain];
+	return link;
+}
+
+/* Without memory for more chains they become longer. */
+static int heads_grow(struct backends *b, bool v6)
+{
+	struct backend_pool *pool = &b->pools[v6];
+	const size_t size = pool->heads ? 2 * ((size_t)pool->mask + 1) : FIRST_ROOM;
+	uint32_t(*heads)[BACKEND_CHAINS] = calloc(size, sizeof(*heads));
+
+	if (!heads)
+		return pool->heads ? 0 : -ENOMEM;
+	free(pool->heads);
+	pool->heads = heads;
+	pool->mask = (uint32_t)size - 1;
+	for (uint32_t i = 0; i < pool->count; i++)
+		pool_link(b, v6, i);
 	return 0;
 }
 
-static void forget(struct backends *b, struct backend_ref *ref)
+static int pool_resize(struct backend_pool *pool, size_t room, bool v6)
 {
-	table_remove(&b->by_value, &ref->by_value);
-	table_remove(&b->by_id, &ref->by_id);
-	b->count[ref->v6]--;
-	free(ref);
+	char *refs = reallocarray(pool->refs, room, pool_stride(v6));
+
+	if (!refs)
+		return -ENOMEM;
+	pool->refs = refs;
+	pool->room = room;
+	return 0;
+}
+
+/* The new element, which is not linked yet; NULL: no memory. It may move all others. */
+static struct backend_ref *pool_add(struct backends *b, bool v6)
+{
+	struct backend_pool *pool = &b->pools[v6];
+
+	if (pool->count == pool->room && pool_resize(pool, pool->room ? 2 * pool->room : FIRST_ROOM, v6) < 0)
+		return NULL;
+	if ((!pool->heads || pool->count > pool->mask) && heads_grow(b, v6) < 0)
+		return NULL;
+	return ref_at(b, v6, pool->count++);
+}
+
+/* The last one takes its place. */
+static void pool_remove(struct backends *b, bool v6, uint32_t index)
+{
+	struct backend_pool *pool = &b->pools[v6];
+	const uint32_t last = pool->count - 1;
+	struct backend_ref *ref = ref_at(b, v6, index);
+
+	for (int chain = 0; chain < BACKEND_CHAINS; chain++) {
+		*link_to(b, v6, index, chain) = ref->next[chain];
+		if (index != last)
+			*link_to(b, v6, last, chain) = index + 1;
+	}
+	if (index != last)
+		memcpy(ref, ref_at(b, v6, last), pool_stride(v6));
+	pool->count = last;
+	/* Without memory to move it, it stays as large as it is. */
+	if (pool->room > FIRST_ROOM && pool->count <= pool->room / 4)
+		pool_resize(pool, pool->room / 2, v6);
+}
+
+/* --- backends --- */
+
+static struct backend_ref *find_id(const struct backends *b, uint32_t id, bool *v6)
+{
+	for (int family = 0; family < 2; family++) {
+		const struct backend_pool *pool = &b->pools[family];
+
+		for (uint32_t i = chain_first(pool, id, BACKEND_BY_ID); i;) {
+			struct backend_ref *ref = ref_at(b, family, i - 1);
+
+			*v6 = family;
+			if (ref->id == id)
+				return ref;
+			i = ref->next[BACKEND_BY_ID];
+		}
+	}
+	return NULL;
+}
+
+static struct backend_ref *find_value(const struct backends *b, bool v6, const union backend *value)
+{
+	const struct backend_pool *pool = &b->pools[v6];
+
+	for (uint32_t i = chain_first(pool, value_hash(b, v6, value), BACKEND_BY_VALUE); i;) {
+		struct backend_ref *ref = ref_at(b, v6, i - 1);
+
+		if (memcmp(ref->value, value, value_size(v6)) == 0)
+			return ref;
+		i = ref->next[BACKEND_BY_VALUE];
+	}
+	return NULL;
+}
+
+/* NULL: no memory. */
+static struct backend_ref *note(struct backends *b, bool v6, uint32_t id, const union backend *value)
+{
+	struct backend_ref *ref = pool_add(b, v6);
+
+	if (!ref)
+		return NULL;
+	*ref = (struct backend_ref){ .id = id };
+	memcpy(ref->value, value, value_size(v6));
+	pool_link(b, v6, b->pools[v6].count - 1);
+	return ref;
+}
+
+int backends_note(struct backends *b, bool v6, uint32_t id, const union backend *value)
+{
+	return note(b, v6, id, value) ? 0 : -ENOMEM;
 }
 
 int number_next(int state_fd, struct wr_service_state *state, __u32 *reserved, uint32_t *last, struct err *err)
 {
 	if (*last == *reserved) {
-		*reserved += NUMBERS_RESERVED;
+		*reserved = (*reserved + NUMBERS_RESERVED) & NUMBERS_MASK;
 		*reserved += !*reserved;
 		if (bpf_map_update_elem(state_fd, &(uint32_t){ 0 }, state, BPF_ANY) < 0) {
 			*reserved = *last;
 			return err_errno(err, errno, "cannot write map service_state");
 		}
 	}
-	++*last;
+	*last = (*last + 1) & NUMBERS_MASK;
 	*last += !*last;
 	return 0;
 }
@@ -112,7 +235,7 @@ static int id_draw(struct backends *b, uint32_t *id, struct err *err)
 
 	do
 		r = number_next(b->state_fd, b->state, &b->state->backend, &b->last, err);
-	while (r == 0 && find_id(b, b->last));
+	while (r == 0 && backends_has(b, b->last));
 	*id = b->last;
 	return r;
 }
@@ -146,16 +269,16 @@ static void new_ones_free(struct new_ones *n)
 static int take_one(struct backends *b, bool v6, const union backend *value, size_t at, struct new_ones *n, uint32_t *id,
 		    struct err *err)
 {
-	struct backend_ref *ref = find_value(b, v6, value, value_hash(b, v6, value));
+	struct backend_ref *ref = find_value(b, v6, value);
 	int r = 0;
 
 	if (!ref) {
 		r = id_draw(b, id, err);
-		if (r == 0 && backends_note(b, v6, *id, value) < 0)
-			r = err_errno(err, ENOMEM, "cannot note a backend");
-		if (r)
+		if (r < 0)
 			return r;
-		ref = find_id(b, *id);
+		ref = note(b, v6, *id, value);
+		if (!ref)
+			return err_errno(err, ENOMEM, "cannot note a backend");
 		n->ids[n->count] = *id;
 		n->at[n->count] = at;
 		memcpy(n->values + n->count++ * value_size(v6), value, value_size(v6));
@@ -189,7 +312,8 @@ int backends_acquire(struct backends *b, bool v6, const union backend *values, s
 
 void backends_acquire_id(struct backends *b, uint32_t id)
 {
-	struct backend_ref *ref = find_id(b, id);
+	bool v6;
+	struct backend_ref *ref = find_id(b, id, &v6);
 
 	if (ref)
 		ref->lists++;
@@ -197,34 +321,39 @@ void backends_acquire_id(struct backends *b, uint32_t id)
 
 bool backends_has(const struct backends *b, uint32_t id)
 {
-	return find_id(b, id) != NULL;
+	bool v6;
+
+	return find_id(b, id, &v6) != NULL;
 }
 
-static int delete(struct backends *b, struct backend_ref *ref, struct err *err)
+static int delete(struct backends *b, bool v6, const struct backend_ref *ref, struct err *err)
 {
-	if (bpf_map_delete_elem(b->fd[ref->v6], &ref->id) < 0 && errno != ENOENT)
-		return err_errno(err, errno, "cannot delete from map %s", map_names[ref->v6]);
-	forget(b, ref);
+	if (bpf_map_delete_elem(b->fd[v6], &ref->id) < 0 && errno != ENOENT)
+		return err_errno(err, errno, "cannot delete from map %s", map_names[v6]);
+	pool_remove(b, v6, (uint32_t)((size_t)((const char *)ref - b->pools[v6].refs) / pool_stride(v6)));
 	return 0;
 }
 
 int backends_release(struct backends *b, uint32_t id, struct err *err)
 {
-	struct backend_ref *ref = find_id(b, id);
+	bool v6;
+	struct backend_ref *ref = find_id(b, id, &v6);
 
 	if (!ref || (ref->lists && --ref->lists))
 		return 0;
-	return delete(b, ref, err);
+	return delete(b, v6, ref, err);
 }
 
 int backends_delete_unused(struct backends *b, struct err *err)
 {
-	struct backend_ref *ref;
 	int r = 0;
 
-	table_each(ref, &b->by_id, by_id) {
-		if (r == 0 && !ref->lists)
-			r = delete(b, ref, err);
+	for (int v6 = 0; v6 < 2; v6++) {
+		/* From the end: an element that takes a deleted one's place was examined. */
+		for (uint32_t i = b->pools[v6].count; i > 0 && r == 0; i--) {
+			if (!ref_at(b, v6, i - 1)->lists)
+				r = delete(b, v6, ref_at(b, v6, i - 1), err);
+		}
 	}
 	return r;
 }

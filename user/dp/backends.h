@@ -11,25 +11,35 @@
 
 #include "abi/service.h"
 #include "siphash.h"
-#include "table.h"
 
 union backend {
 	struct wr_backend4 v4;
 	struct wr_backend6 v6;
 };
 
+enum backend_chain { BACKEND_BY_VALUE, BACKEND_BY_ID, BACKEND_CHAINS };
+
+/* Those of a family, in an array without gaps: a block of memory for each would take three times as much. */
+struct backend_pool {
+	char *refs; /* of pool_stride() bytes each */
+	size_t room;
+	uint32_t count;
+	uint32_t (*heads)[BACKEND_CHAINS]; /* hash tables: the first element of each chain, as an index + 1; 0: none */
+	uint32_t mask;
+};
+
 struct backends {
 	int fd[2], state_fd; /* maps backends4, backends6 and service_state: borrowed */
 	struct wr_service_state *state;
 	uint32_t last; /* id */
-	struct table by_value, by_id;
+	struct backend_pool pools[2]; /* of IPv4, of IPv6 */
 	uint8_t key[SIPHASH_KEY_SIZE];
-	size_t count[2];
 };
 
 struct err;
 int backends_init(struct backends *b, struct err *err);
 void backends_free(struct backends *b);
+size_t backends_count(const struct backends *b, bool v6);
 
 /*
  * The next number after *last: never 0, and never one that was used before, also by a killed writer. For that

@@ -64,14 +64,14 @@ static int counter_make(struct denylist *l, struct err *err)
 {
 	const int cpus = libbpf_num_possible_cpus();
 	_cleanup_free_ struct wr_deny_hits *zeros = calloc((size_t)(cpus > 0 ? cpus : 1), sizeof(*zeros));
+	int r;
 
 	if (cpus < 0 || !zeros)
 		return err_errno(err, ENOMEM, "cannot make a counter");
-	while (bpf_map_update_elem(l->hits, &(uint32_t){ ++l->state.counter }, zeros, BPF_NOEXIST) < 0) {
-		if (errno != EEXIST)
-			return err_errno(err, errno == E2BIG ? ENOSPC : errno, "the denylist is full");
-	}
-	return 0;
+	do
+		r = dp_percpu_write(l->hits, &(uint32_t){ ++l->state.counter }, zeros, BPF_NOEXIST);
+	while (r == -EEXIST);
+	return r < 0 ? err_errno(err, r == -E2BIG ? ENOSPC : -r, "the denylist is full") : 0;
 }
 
 /* Adds the key to the set; returns whether it was there. The kernel cannot look up an exact prefix (tables.c). */

@@ -6,6 +6,7 @@
 
 #include "array.h"
 #include "cleanup.h"
+#include "host_ports.h"
 #include "internal.h"
 #include "link.h"
 #include "lock.h"
@@ -158,13 +159,16 @@ static void address_delete(int map, const void *key, uint32_t ifindex)
 }
 
 /*
- * An address is written after its endpoint and deleted before it, so it is in its map only while the endpoint is in a
- * slot. After a writer is killed in between, the next delete finds everything.
+ * Addresses and hostPorts are written after their endpoint and deleted before it, so they are in their maps only while
+ * the endpoint is in a slot. After a writer is killed in between, the next delete finds everything.
  */
 static int endpoint_clear(struct dp *dp, __u32 slot, const struct wr_endpoint *ep, struct err *err)
 {
 	const struct wr_endpoint empty = { 0 };
+	int r = ep->flags & WR_EP_HOST_PORTS ? dp_host_ports_delete(ep->ifindex, err) : 0;
 
+	if (r < 0)
+		return r;
 	if (ep->flags & WR_EP_V4)
 		address_delete(dp->addr4, &ep->addr4, ep->ifindex);
 	if (ep->flags & WR_EP_V6)

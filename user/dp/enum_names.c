@@ -206,6 +206,7 @@ const struct flag_name endpoint_flags[] = {
 	{ WR_EP_V4, "v4" },
 	{ WR_EP_V6, "v6" },
 	{ WR_EP_MASQUERADE, "masquerade" },
+	{ WR_EP_HOST_PORTS, "host-ports" },
 	{ 0 },
 };
 
@@ -220,6 +221,7 @@ const struct flag_name ct_flags[] = {
 	{ WR_CT_RESET, "reset" },
 	{ WR_CT_SERVICE, "service" },
 	{ WR_CT_HAIRPIN, "hairpin" },
+	{ WR_CT_MOVES, "moves" },
 	{ WR_CT_ESTABLISHED, "established" },
 	{ WR_CT_ALLOWED_BEFORE, "allowed-before" },
 	{ WR_CT_TRANSLATED, "translated" },

@@ -35,7 +35,7 @@ const char *ct_stat_text(uint32_t stat);
 
 /*
  * Why a policy verdict allowed or denied: "shop/db ingress[0].ports[1]" (from map `rules`), "no rule of class 17 matched",
- * ... `class` 0: unknown. Returns buf or a constant.
+ * ... (the agent says more of it: user/cli/peers/explanation.h). `class` 0: unknown. Returns buf or a constant.
  */
 #define RULE_STRLEN (WR_RULE_TEXT + 1)
 const char *rule_text(uint32_t rule, uint32_t class, char buf[RULE_STRLEN]);

@@ -99,6 +99,40 @@ static void flow_read(const struct flow_map *map, const void *key, const struct 
 		flow->port[1] = 0;
 }
 
+/* --- state -------------------------------------------------------------------------------------------------------- */
+
+enum dp_flow_state dp_flow_state(const struct dp_flow *f)
+{
+	const uint32_t flags = f->ct.flags;
+
+	if (f->dead)
+		return DP_FLOW_DEAD;
+	if (flags & WR_CT_DENIED)
+		return DP_FLOW_DENIED;
+	if (flags & WR_CT_RESET)
+		return DP_FLOW_RESET;
+	if (flags & WR_CT_FIN_BOTH)
+		return DP_FLOW_CLOSING;
+	return flags & WR_CT_REPLIED ? DP_FLOW_REPLIED : DP_FLOW_NEW;
+}
+
+const char *dp_flow_state_name(enum dp_flow_state state)
+{
+	static const char *const names[] = {
+		[DP_FLOW_DEAD] = "dead",       [DP_FLOW_DENIED] = "denied",   [DP_FLOW_RESET] = "reset",
+		[DP_FLOW_CLOSING] = "closing", [DP_FLOW_REPLIED] = "replied", [DP_FLOW_NEW] = "new",
+	};
+
+	return names[state];
+}
+
+uint32_t dp_flow_idle_ms(const struct dp_flow *f)
+{
+	const uint64_t life = ((uint64_t)wr_ct_life(f->protocol, f->ct.flags) << WR_CT_TICK_SHIFT) / NS_PER_MS;
+
+	return life > f->expires_in_ms ? (uint32_t)(life - f->expires_in_ms) : 0;
+}
+
 /* --- services ----------------------------------------------------------------------------------------------------- */
 
 int dp_conntrack_open(struct dp_conntrack *ct, struct err *err)
@@ -201,20 +235,39 @@ static bool entry_find(const struct dp_conntrack *ct, bool v6, const union ct_ke
 	return bpf_map_lookup_elem(ct->fd[v6][0], key, entry) == 0;
 }
 
-/* The service address to which the flow with that key was sent, if its reverse-NAT entry still exists. */
-static bool reverse_nat_find(const struct dp_conntrack *ct, bool v6, union ct_key key, struct ip *ip, uint16_t *port)
+bool dp_flow_find(const struct dp_conntrack *ct, const struct dp_flow *ends, struct dp_flow *flow)
+{
+	const struct flow_map map = { .family = ends->ip[0].family };
+	union ct_key key;
+	struct wr_ct entry;
+
+	key_make(ends, &key);
+	if (!entry_find(ct, map.family == AF_INET6, &key, &entry))
+		return false;
+	flow_read(&map, &key, &entry, flow);
+	return true;
+}
+
+/*
+ * Sets the service to which the flow with that key was sent, if its reverse-NAT entry still exists. The entry of a flow
+ * in ct (`in_table`) nearly always is there too, which is one lookup instead of some twenty.
+ */
+static bool reverse_nat_find(const struct dp_conntrack *ct, bool v6, union ct_key key, bool in_table,
+			     struct dp_flow *flow)
 {
 	struct wr_ct_service service;
 
 	*(v6 ? &key.v6.kind : &key.v4.kind) = WR_CT_REVERSE_NAT;
-	if (!entry_find(ct, v6, &key, &service))
+	if (!(in_table && bpf_map_lookup_elem(ct->fd[v6][0], &key, &service) == 0) &&
+	    !entry_find(ct, v6, &key, &service))
 		return false;
-	*ip = ip_from(v6 ? AF_INET6 : AF_INET, &service.addr);
-	*port = ntohs(service.port);
+	flow->service = ip_from(v6 ? AF_INET6 : AF_INET, &service.addr);
+	flow->service_port = ntohs(service.port);
+	flow->client_port = ntohs(service.client_port);
 	return true;
 }
 
-bool dp_flow_service(const struct dp_conntrack *ct, const struct dp_flow *flow, struct ip *ip, uint16_t *port)
+bool dp_flow_service(const struct dp_conntrack *ct, struct dp_flow *flow)
 {
 	const bool v6 = flow->ip[0].family == AF_INET6;
 	union ct_key key;
@@ -226,7 +279,7 @@ bool dp_flow_service(const struct dp_conntrack *ct, const struct dp_flow *flow, 
 	 */
 	if (entry_find(ct, v6, &key, &entry) && !(entry.flags & WR_CT_TRANSLATED))
 		return false;
-	return reverse_nat_find(ct, v6, key, ip, port);
+	return reverse_nat_find(ct, v6, key, false, flow);
 }
 
 /* --- list and end --------------------------------------------------------------------------------------------- */
@@ -262,7 +315,7 @@ static int on_flow(const void *key, const void *value, int cpus, void *arg)
 	flow.slot = slot;
 	if (flow.ct.flags & WR_CT_TRANSLATED) {
 		memcpy(&copy, key, v6 ? sizeof(copy.v6) : sizeof(copy.v4));
-		reverse_nat_find(&each->conntrack, v6, copy, &flow.service, &flow.service_port);
+		reverse_nat_find(&each->conntrack, v6, copy, flow.in_table, &flow);
 	}
 	return flow.dead && !each->dead ? 0 : each->fn(&flow, each->arg);
 }

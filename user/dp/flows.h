@@ -23,7 +23,32 @@ struct dp_flow {
 	struct wr_ct ct;
 	struct ip service; /* the address to which the initiator sends; family 0: no service */
 	uint16_t service_port;
+	uint16_t client_port; /* from which it does, if port[0], toward the backend, is another one; else 0 */
 };
+/* Whether the enforcement point of that direction denied it. */
+static inline bool dp_ct_is_denied(const struct wr_ct *ct, uint32_t direction)
+{
+	return ct->flags & (direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS);
+}
+/* Whether that point has allowed or denied it: else no policy of a pod of this node applies there. */
+static inline bool dp_flow_is_evaluated(const struct dp_flow *flow, uint32_t direction)
+{
+	return flow->ct.at[direction].rule != WR_RULE_NONE || dp_ct_is_denied(&flow->ct, direction);
+}
+
+enum dp_flow_state {
+	DP_FLOW_DEAD,
+	DP_FLOW_DENIED,
+	DP_FLOW_RESET,
+	DP_FLOW_CLOSING, /* one end or both have sent FIN */
+	DP_FLOW_REPLIED,
+	DP_FLOW_NEW,
+};
+enum dp_flow_state dp_flow_state(const struct dp_flow *flow);
+const char *dp_flow_state_name(enum dp_flow_state state);
+/* Time since its last packet. Programs write `expires` about once a second, so it may be too long by that. */
+uint32_t dp_flow_idle_ms(const struct dp_flow *flow);
+
 /* Sorts the ends of a ct4 or ct6 key, with addresses of `size` bytes, as the programs do. */
 void dp_flow_key_sort(void *key, size_t size);
 /* Every live flow of all four maps; with `dead` also expired ones. */
@@ -44,10 +69,15 @@ struct dp_conntrack {
 int dp_conntrack_open(struct dp_conntrack *ct, struct err *err);
 void dp_conntrack_close(struct dp_conntrack *ct);
 /*
- * The service to which a pod of this node has sent the flow between these ends (in either order); one of the ends is
- * then the backend. False: none.
+ * The entry of the flow between these ends, in either order (of an echo flow: the initiator first). False: there is
+ * none. `dead`, `in_table`, `slot` and `service` are not set.
  */
-bool dp_flow_service(const struct dp_conntrack *ct, const struct dp_flow *flow, struct ip *ip, uint16_t *port);
+bool dp_flow_find(const struct dp_conntrack *ct, const struct dp_flow *ends, struct dp_flow *flow);
+/*
+ * Sets the service, and the client's port, of the flow between these ends (in either order), one of which is the backend.
+ * `client_port` is 0 if it is that of the flow. False: it goes through none.
+ */
+bool dp_flow_service(const struct dp_conntrack *ct, struct dp_flow *flow);
 
 struct dp_flow_stats {
 	uint64_t counters[WR_CT_STATS];

@@ -41,6 +41,12 @@ int dp_map_fd_info(int fd, const struct dp_map *map, struct bpf_map_info *info, 
 int dp_map_walk(int fd, const struct dp_map *map, dp_map_fn fn, void *arg, struct err *err);
 
 /*
+ * Writes an element of a per-CPU hash: 0, or -errno. The kernel takes its memory without sleeping, from pages that a
+ * kernel worker provides (mm/percpu.c). -ENOMEM often means that the worker has not run yet, and there is no
+ * notification for its end: the write is tried again, for 127 ms at most.
+ */
+int dp_percpu_write(int fd, const void *key, const void *values, uint64_t flags);
+/*
  * Sets the error of an element that could not be written: -ENOSPC for each of the kernel's errnos for a lack of room,
  * else -num.
  */

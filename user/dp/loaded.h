@@ -12,14 +12,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "abi/maps.h"
+
 struct warren_bpf;
 
 /* The hash of the embedded object; never 0. */
 uint64_t loaded_build(const struct warren_bpf *skel);
 
-/* The maps that are pinned, by their ids. */
+/* The maps that are pinned, by their ids: there is room for the whole registry. */
+#define LOADED_ONE(...) +1
+enum {
+	LOADED_MAPS_MAX = WARREN_MAPS(LOADED_ONE) WARREN_GROWING_MAPS(LOADED_ONE) WARREN_RINGS(LOADED_ONE)
+			  WARREN_SOCKET_MAPS(LOADED_ONE)
+};
 struct loaded_maps {
-	uint32_t ids[64];
+	uint32_t ids[LOADED_MAPS_MAX];
 	unsigned count;
 };
 /* `skel`: opened with the pinned maps. false: a map is not pinned, or cannot be queried. */

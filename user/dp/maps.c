@@ -4,6 +4,7 @@
 #include <bpf/btf.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "internal.h"
@@ -338,6 +339,20 @@ int dp_map_update(const char *name, const void *key, const void *value, struct e
 		return fd;
 	return bpf_map_update_elem(fd, key, value, BPF_ANY) < 0 ? err_errno(err, errno, "cannot write map %s", name)
 								: 0;
+}
+
+#define PERCPU_RETRY_US 1000
+#define PERCPU_RETRY_MAX_US 64000 /* with the pauses before it 127 ms */
+
+int dp_percpu_write(int fd, const void *key, const void *values, uint64_t flags)
+{
+	for (useconds_t pause = PERCPU_RETRY_US;; pause *= 2) {
+		if (bpf_map_update_elem(fd, key, values, flags) == 0)
+			return 0;
+		if (errno != ENOMEM || pause > PERCPU_RETRY_MAX_US)
+			return -errno;
+		usleep(pause);
+	}
 }
 
 int dp_map_not_written(int num, const char *map, const char *what, struct err *err)

@@ -66,6 +66,8 @@ static int check_uplinks(struct checking *c, struct err *err)
 		bool good;
 
 		r = uplink_check(c->nl, uplinks.ifindex[i], TC_INGRESS, WARREN_PROG_FROM_UPLINK, &good, err);
+		if (r == 0 && good)
+			r = uplink_check(c->nl, uplinks.ifindex[i], TC_EGRESS, WARREN_PROG_TO_UPLINK, &good, err);
 		c->check->uplinks_faulty += !good;
 	}
 	return r;

@@ -94,6 +94,7 @@ static int metrics_make(struct dp_nodes *nodes, uint32_t slot, struct err *err)
 {
 	_cleanup_free_ void *zeros = calloc(1, dp_map_value_room("node_metrics"));
 	char what[32];
+	int r;
 
 	if (!zeros)
 		return err_errno(err, ENOMEM, "map node_metrics");
@@ -101,8 +102,9 @@ static int metrics_make(struct dp_nodes *nodes, uint32_t slot, struct err *err)
 		const __u32 key = wr_metric_key(slot, direction);
 
 		snprintf(what, sizeof(what), "slot %u", slot);
-		if (bpf_map_update_elem(nodes->metrics, &key, zeros, BPF_ANY) < 0)
-			return dp_map_not_written(errno, "node_metrics", what, err);
+		r = dp_percpu_write(nodes->metrics, &key, zeros, BPF_ANY);
+		if (r < 0)
+			return dp_map_not_written(-r, "node_metrics", what, err);
 	}
 	return 0;
 }

@@ -14,6 +14,7 @@
 #define WARREN_PROG_TO_POD "to_pod"
 #define WARREN_PROG_FROM_HOST "from_host"
 #define WARREN_PROG_FROM_UPLINK "from_uplink"
+#define WARREN_PROG_TO_UPLINK "to_uplink"
 #define WARREN_PROG_SERVICE_UPLINK "service_uplink" /* a tail call of from_uplink */
 #define WARREN_PROG_XDP_UPLINK "xdp_uplink"
 #define WARREN_PROG_XDP_GENERIC "xdp_generic" /* the same for generic mode */

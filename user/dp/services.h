@@ -12,6 +12,7 @@
 
 #include "addr.h"
 #include "err.h"
+#include "siphash.h"
 
 struct dp_backend {
 	struct ip ip;	/* of the service's family */
@@ -27,7 +28,13 @@ struct dp_service {
 	size_t backend_count;
 	bool external; /* for clients outside the cluster, at this node's uplinks; else for pods and the host's sockets */
 	bool local;    /* only this node's backends: without any, packets are dropped */
+	uint32_t table_size; /* of its table (maglev_size()); 0: none, backends are selected at random. Only `external` */
+	bool moves;    /* WR_SERVICE_MOVES. Only `external` */
+	bool restricted; /* only clients in `ranges` may begin flows; without any range, none */
+	const struct prefix *ranges; /* of the service's family, without host bits, sorted, no duplicates */
+	size_t range_count;
 	bool any_node; /* a node port that leads to the same backends at other nodes' addresses; not `external` */
+	bool released; /* another service proxy has new flows: only those with an entry continue; `external`, no backends */
 };
 
 struct dp_services;
@@ -35,6 +42,11 @@ struct dp_services;
 int dp_services_open(struct dp_services **services, struct err *err);
 /* Reads the maps again, for when something else may have changed them. */
 int dp_services_reload(struct dp_services *services, struct err *err);
+/*
+ * The cluster's key, on which tables depend. Without it, and without an earlier one in the maps, services have no tables.
+ * 1: it has changed, and every service with a table must be put again.
+ */
+int dp_services_set_key(struct dp_services *services, const uint8_t cluster[SIPHASH_KEY_SIZE], struct err *err);
 void dp_services_close(struct dp_services *services);
 
 /*
@@ -45,8 +57,9 @@ void dp_services_close(struct dp_services *services);
  * Services with the same backends in the same order share one list of them. `list` (may be NULL) saves the lookup of
  * the list: 0, or the value that an earlier put of the same backends has stored there.
  *
- * -E2BIG: there is no room for all backends; the service has the first ones that fit, possibly none. -ENOSPC: there is
- * no room for the service; nothing has changed.
+ * -E2BIG: there is no room for all backends, or for all ranges; the service has the first ones that fit, possibly none.
+ * Or there is none for its table, and backends are selected at random. -ENOSPC: there is no room for the service; nothing
+ * has changed.
  */
 int dp_service_put(struct dp_services *services, const struct dp_service *service, uint32_t *list, struct err *err);
 /*
@@ -56,9 +69,9 @@ int dp_service_put(struct dp_services *services, const struct dp_service *servic
 int dp_service_delete(struct dp_services *services, const struct dp_service *service, struct err *err);
 /*
  * Counts the backends in the maps, of IPv4 and of IPv6, each once however many services have it; and the elements of
- * lists.
+ * lists; and the blocks of tables.
  */
-void dp_services_count(const struct dp_services *services, size_t backends[2], size_t *listed);
+void dp_services_count(const struct dp_services *services, size_t backends[2], size_t *listed, size_t *blocks);
 /*
  * Every service in the maps, also those of an earlier agent; stops at fn's first non-zero return. The services have the
  * number of their backends only: many may share a long list.
@@ -70,6 +83,20 @@ int dp_service_each(int (*fn)(const struct dp_service *service, void *arg), void
  */
 int dp_service_backends(const struct dp_service *service, struct dp_backend **backends, size_t *count,
 			struct err *err);
+
+/*
+ * A ClusterIP of a Service. `complete`: all of its ports are in the maps, and packets to others are rejected; else the
+ * stack has them. Deleting an absent one is no error. -ENOSPC
+ */
+int dp_cluster_ip_put(struct dp_services *services, const struct ip *ip, bool complete, struct err *err);
+int dp_cluster_ip_delete(struct dp_services *services, const struct ip *ip, struct err *err);
+int dp_cluster_ip_each(int (*fn)(const struct ip *ip, bool complete, void *arg), void *arg, struct err *err);
+/* The prefixes of ClusterIPs become these: packets to other addresses in them are dropped. No duplicates. -ENOSPC */
+int dp_service_cidrs_set(struct dp_services *services, const struct prefix *v, size_t count, struct err *err);
+
+/* The source ranges of a service; the caller frees them. *restricted false: it has none. -ENOENT: no such service. */
+int dp_service_ranges(const struct dp_service *service, bool *restricted, struct prefix **ranges, size_t *count,
+		      struct err *err);
 
 /* Whether that service has the backend; true if the maps cannot be read. */
 bool dp_service_has_backend(const struct dp_service *service, uint32_t backend_id);

@@ -71,6 +71,9 @@ static int dry_run_load(struct warren_bpf *skel, const char *name, struct err *e
 	bpf_map__set_max_entries(skel->maps.verdicts4, 1);
 	bpf_map__set_max_entries(skel->maps.verdicts6, 1);
 	bpf_map__set_max_entries(skel->maps.known_addresses, 1);
+	r = tails_follow(name) ? tails_reuse(skel, PIN_DRY_RUN_DIR, err) : 0;
+	if (r < 0)
+		return r;
 	r = warren_bpf__load(skel);
 	if (r < 0)
 		return load_error(err, -r, "cannot load the program for a dry run");

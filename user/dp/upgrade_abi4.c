@@ -280,7 +280,7 @@ static int convert_services(struct upgrade *upgrade, struct err *err)
 		const struct dp_map services =
 		    TABLE(v6 ? "services6" : "services4",
 			  v6 ? sizeof(struct wr_service6_key) : sizeof(struct wr_service4_key),
-			  sizeof(struct wr_service), BPF_F_NO_PREALLOC);
+			  ABI4_SERVICE_SIZE, BPF_F_NO_PREALLOC);
 		const struct dp_map backends =
 		    TABLE(v6 ? "backends6" : "backends4", sizeof(struct abi4_backend_key),
 			  v6 ? sizeof(struct wr_backend6) : sizeof(struct wr_backend4), BPF_F_NO_PREALLOC);
@@ -358,7 +358,8 @@ static int on_flow(const void *key, const void *value, int cpus, void *arg)
 		return 0;
 	}
 	owner = (int32_t)ct.initiator > 0 ? ct.initiator : (int32_t)ct.responder > 0 ? ct.responder : 0;
-	flows->owned[wr_endpoint_slot(owner, 0)]++;
+	/* Nearly all endpoints are in their first slot. */
+	flows->owned[owner ? wr_endpoint_slot(owner, 0) : WR_CT_USAGE_UNOWNED]++;
 	flows->total++;
 	return 0;
 }
@@ -371,7 +372,7 @@ static int write_usage(const struct flows *flows, const uint32_t totals[2], stru
 
 	if (fd < 0)
 		return fd;
-	for (uint32_t slot = 0; slot < WR_ENDPOINT_SLOTS; slot++) {
+	for (uint32_t slot = 0; slot <= WR_CT_USAGE_UNOWNED; slot++) {
 		const struct wr_ct_usage usage = { .entries = flows->owned[slot] };
 
 		if (usage.entries && bpf_map_update_elem(fd, &slot, &usage, BPF_ANY) < 0)
@@ -400,7 +401,7 @@ static int convert_family(struct flows *flows, struct err *err)
 
 static int convert_flows(struct upgrade *upgrade, bool attached, struct err *err)
 {
-	_cleanup_free_ uint32_t *owned = calloc(WR_ENDPOINT_SLOTS, sizeof(*owned));
+	_cleanup_free_ uint32_t *owned = calloc(WR_CT_USAGE_UNOWNED + 1, sizeof(*owned));
 	struct flows flows = { .upgrade = upgrade,
 			       .attached = attached,
 			       .now = (uint32_t)(clock_ns(CLOCK_MONOTONIC_COARSE) >> WR_CT_TICK_SHIFT),

@@ -22,7 +22,8 @@ static int attach(struct nl *nl, uint32_t ifindex, enum tc_hook hook, const char
 	if (prog_owner(id, program) == PROG_OTHER) {
 		err_set(err, EBUSY, "another program's filter is at prio 1 handle 1 of device %u, where %s belongs",
 			ifindex, program);
-		return err_hint(err, "`tc filter show dev ... ingress` shows it; move it to another priority");
+		return err_hint(err, "`tc filter show dev ... %s` shows it; move it to another priority",
+				hook == TC_EGRESS ? "egress" : "ingress");
 	}
 	tc_clsact_add(nl, &b, ifindex);
 	tc_filter_replace(nl, &b, ifindex, hook, prog, program);
@@ -35,6 +36,14 @@ int uplink_host_attach(struct nl *nl, const struct link_info *warren0, struct er
 	int r = attach(nl, warren0->peer_ifindex, TC_INGRESS, WARREN_PROG_FROM_HOST, err);
 
 	return r < 0 ? r : attach(nl, warren0->ifindex, TC_EGRESS, WARREN_PROG_FROM_HOST, err);
+}
+
+/* to_uplink first: replies to what from_uplink lets in must pass it. */
+static int attach_both(struct nl *nl, uint32_t ifindex, struct err *err)
+{
+	int r = attach(nl, ifindex, TC_EGRESS, WARREN_PROG_TO_UPLINK, err);
+
+	return r < 0 ? r : attach(nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, err);
 }
 
 int dp_uplink_attach(uint32_t ifindex, struct err *err)
@@ -52,7 +61,7 @@ int dp_uplink_attach(uint32_t ifindex, struct err *err)
 			link.name);
 		return err_hint(err, "`ip link set dev %s type vlan reorder_hdr on`", link.name);
 	}
-	return attach(&nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, err);
+	return attach_both(&nl, ifindex, err);
 }
 
 /* An empty clsact is deleted too: attach() has made it, or no other program uses it. */
@@ -60,10 +69,15 @@ static int detach(struct nl *nl, uint32_t ifindex, struct err *err)
 {
 	struct nl_batch b = { 0 };
 	bool empty = false;
+	uint32_t id = 0;
 	int r = dp_xdp_keep_tunnels(ifindex, err);
 
+	if (r == 0)
+		r = tc_filter_get(nl, ifindex, TC_EGRESS, &id, err);
 	if (r < 0)
 		return r;
+	if (prog_owner(id, WARREN_PROG_TO_UPLINK) == PROG_OURS)
+		tc_filter_delete(nl, &b, ifindex, TC_EGRESS);
 	tc_filter_delete(nl, &b, ifindex, TC_INGRESS);
 	tc_filter_delete(nl, &b, ifindex, TC_INGRESS_AHEAD);
 	r = nl_batch_run(nl, &b, err);
@@ -135,7 +149,7 @@ static int replace_one(uint32_t ifindex, void *arg)
 	struct change *change = arg;
 
 	change->count++;
-	return attach(change->nl, ifindex, TC_INGRESS, WARREN_PROG_FROM_UPLINK, change->err);
+	return attach_both(change->nl, ifindex, change->err);
 }
 
 int uplink_replace_all(struct nl *nl, unsigned *count, struct err *err)

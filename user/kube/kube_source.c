@@ -27,7 +27,10 @@ static bool is_others_pod(const struct object *o, const char *node)
 
 enum { OWN_PODS, OTHERS_PODS };
 
-/* As kube-proxy: no headless Services, none of another proxy. EndpointSlices have their Service's labels. */
+/*
+ * EndpointSlices have their Service's labels: those of headless Services and of another proxy's are not used. Services of
+ * another proxy are: no external address of others may be their ClusterIP.
+ */
 #define OURS "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"
 #define RUNNING "status.phase!=Succeeded,status.phase!=Failed"
 #define OTHERS "spec.nodeName!=@,spec.nodeName!=,"
@@ -41,8 +44,9 @@ static const struct reflector_kind kinds[] = {
 	{ OBJECT_NAMESPACE, "Namespaces", "/api/v1/namespaces" },
 	{ OBJECT_POLICY, "NetworkPolicies", "/apis/networking.k8s.io/v1/networkpolicies" },
 	{ OBJECT_NODE, "Nodes", "/api/v1/nodes" },
-	{ OBJECT_SERVICE, "Services", "/api/v1/services", OURS },
+	{ OBJECT_SERVICE, "Services", "/api/v1/services" },
 	{ OBJECT_SLICE, "EndpointSlices", "/apis/discovery.k8s.io/v1/endpointslices", OURS },
+	{ OBJECT_SERVICE_CIDR, "ServiceCIDRs", "/apis/networking.k8s.io/v1/servicecidrs", .optional = true }, /* since 1.33 */
 };
 
 struct kube_source {
@@ -59,7 +63,7 @@ static void on_synced(void *arg)
 
 	malloc_trim(0); /* the lists' memory is not needed again soon */
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		if (i != OTHERS_PODS && !reflector_synced(k->reflectors[i]))
+		if (i != OTHERS_PODS && !kinds[i].optional && !reflector_synced(k->reflectors[i]))
 			return;
 	}
 	if (k->synced)

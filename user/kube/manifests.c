@@ -40,19 +40,24 @@ struct file {
 	char name[];
 };
 
-/* One object in one file. */
+/* One object in one file. There are as many as objects. */
 struct item {
 	struct table_link by_key;
-	struct list in_file;
-	struct list gone; /* in manifests.gone */
+	struct list list; /* in file->items, or in manifests.gone */
 	struct file *file;
-	enum object_kind kind;
 	uint64_t fingerprint;
-	bool stale;	  /* put it even if its fingerprint is unchanged */
-	bool seen;	  /* found by the running reading */
-	const char *name; /* into text[], after the namespace */
+	uint8_t kind; /* enum object_kind */
+	bool gone;
+	bool stale;   /* put it even if its fingerprint is unchanged */
+	bool seen;    /* found by the running reading */
+	uint8_t name; /* offset in text, after the namespace, which has at most 63 characters */
 	char text[];
 };
+
+static const char *item_name(const struct item *i)
+{
+	return i->text + i->name;
+}
 
 struct manifests {
 	struct object_events events;
@@ -227,7 +232,7 @@ static uint64_t item_hash(const struct manifests *m, enum object_kind kind, cons
 
 static bool item_is(const struct item *i, enum object_kind kind, const char *namespace, const char *name)
 {
-	return i->kind == kind && strcmp(i->text, namespace) == 0 && strcmp(i->name, name) == 0;
+	return i->kind == kind && strcmp(i->text, namespace) == 0 && strcmp(item_name(i), name) == 0;
 }
 
 /* The item of that object in `file`; NULL: in the first file by name. Items that are gone are ignored. */
@@ -237,7 +242,7 @@ static struct item *item_find(const struct manifests *m, enum object_kind kind, 
 	struct item *i, *first = NULL;
 
 	table_each_hash(i, &m->items, item_hash(m, kind, namespace, name), by_key) {
-		if (!list_empty(&i->gone) || !item_is(i, kind, namespace, name))
+		if (i->gone || !item_is(i, kind, namespace, name))
 			continue;
 		if (file ? i->file == file : !first || strcmp(i->file->name, first->file->name) < 0)
 			first = i;
@@ -247,7 +252,7 @@ static struct item *item_find(const struct manifests *m, enum object_kind kind, 
 
 static struct item *item_owner(const struct manifests *m, const struct item *i)
 {
-	return item_find(m, i->kind, i->text, i->name, NULL);
+	return item_find(m, i->kind, i->text, item_name(i), NULL);
 }
 
 /* Marks other files with that object for reading: which of them is the first may have changed. */
@@ -256,8 +261,8 @@ static void item_mark_duplicates(struct manifests *m, const struct item *changed
 	struct item *i;
 
 	table_each_hash(i, &m->items, changed->by_key.hash, by_key) {
-		if (i->file == changed->file || !list_empty(&i->gone) ||
-		    !item_is(i, changed->kind, changed->text, changed->name))
+		if (i->file == changed->file || i->gone ||
+		    !item_is(i, changed->kind, changed->text, item_name(changed)))
 			continue;
 		i->stale = true;
 		list_mark(&m->dirty, &i->file->dirty);
@@ -273,7 +278,7 @@ static struct item *item_add(struct manifests *m, struct file *f, const struct o
 	object_names(o, &namespace, &name);
 	space = strlen(namespace) + 1;
 	length = strlen(name) + 1;
-	i = calloc(1, sizeof(*i) + space + length);
+	i = calloc(1, offsetof(struct item, text) + space + length);
 	if (!i)
 		return NULL;
 	i->kind = o->kind;
@@ -281,10 +286,8 @@ static struct item *item_add(struct manifests *m, struct file *f, const struct o
 	i->stale = true;
 	memcpy(i->text, namespace, space);
 	memcpy(i->text + space, name, length);
-	i->name = i->text + space;
-	list_init(&i->in_file);
-	list_init(&i->gone);
-	list_append(&f->items, &i->in_file);
+	i->name = (uint8_t)space;
+	list_append(&f->items, &i->list);
 	table_add(&m->items, &i->by_key, item_hash(m, o->kind, namespace, name));
 	if (item_owner(m, i) == i)
 		item_mark_duplicates(m, i);
@@ -295,13 +298,13 @@ static void item_drop(struct manifests *m, struct item *i)
 {
 	if (item_owner(m, i) == i)
 		item_mark_duplicates(m, i);
-	list_mark(&m->gone, &i->gone);
+	i->gone = true;
+	list_append(&m->gone, &i->list);
 }
 
 static void item_free(struct manifests *m, struct item *i)
 {
-	list_remove(&i->in_file);
-	list_remove(&i->gone);
+	list_remove(&i->list);
 	table_remove(&m->items, &i->by_key);
 	free(i);
 }
@@ -310,9 +313,9 @@ static void items_remove_gone(struct manifests *m)
 {
 	struct item *i;
 
-	while ((i = list_first(&m->gone, struct item, gone))) {
+	while ((i = list_first(&m->gone, struct item, list))) {
 		if (!item_owner(m, i))
-			m->events.remove(m->events.arg, i->kind, i->text, i->name);
+			m->events.remove(m->events.arg, i->kind, i->text, item_name(i));
 		item_free(m, i);
 	}
 }
@@ -324,7 +327,7 @@ static void note_duplicate(struct reading *r, const struct item *i, const char *
 	struct err err = { 0 };
 
 	err_set(&err, EEXIST, "%s %s%s%s is already in %s; that one is used", object_kind_name(i->kind), i->text,
-		*i->text ? "/" : "", i->name, owner);
+		*i->text ? "/" : "", item_name(i), owner);
 	reading_note(r, &err);
 }
 
@@ -366,7 +369,7 @@ static int file_apply(struct manifests *m, struct file *f, struct reading *r)
 {
 	struct item *i, *after;
 
-	list_each(i, &f->items, in_file)
+	list_each(i, &f->items, list)
 		i->seen = false;
 	for (size_t n = 0; n < r->count; n++) {
 		struct object o = r->objects[n];
@@ -377,8 +380,8 @@ static int file_apply(struct manifests *m, struct file *f, struct reading *r)
 		if (ret < 0)
 			return ret;
 	}
-	list_each_safe(i, after, &f->items, in_file) {
-		if (!i->seen && !r->broken && list_empty(&i->gone))
+	list_each_safe(i, after, &f->items, list) {
+		if (!i->seen && !r->broken)
 			item_drop(m, i);
 	}
 	return 0;

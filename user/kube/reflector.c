@@ -390,6 +390,13 @@ static void failed(struct reflector *r, const struct err *err, unsigned retry_af
 	wait_before_next(r, retry_after_s * 1000);
 }
 
+/* The server has no objects of this kind. After an upgrade it may. */
+static void kind_is_absent(struct reflector *r)
+{
+	works(r);
+	wait_before_next(r, RETRY_AFTER_MAX_S * 1000);
+}
+
 /* --- the end of a call --- */
 
 static void abandon_list(struct reflector *r)
@@ -498,6 +505,8 @@ static void on_done(void *arg, const struct api_result *result)
 		require_etcd(r);
 	if (r->ended_here || fall_back(r, was, result->status))
 		run_now(r);
+	else if (result->status == 404 && r->kind->optional)
+		kind_is_absent(r);
 	else if (result->status == 410 || (was == WATCHING && !r->resumable))
 		on_gone(r, err);
 	else

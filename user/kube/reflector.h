@@ -27,6 +27,8 @@ struct reflector_kind {
 	const char *fields[2];
 	/* Whether an object belongs to the part: the server may send more; NULL: all do. */
 	bool (*filter)(const struct object *o, const char *node);
+	/* Nothing waits for its objects, and a server that has no such kind (404) has none of them. */
+	bool optional;
 };
 
 /* Shared by the reflectors of one server. */

@@ -10,7 +10,14 @@
  *   {"method": "nodes"}                      {"nodes": [...]}
  *   {"method": "pods"}                       {"pods": [...]}
  *   {"method": "services"}                   {"services": [...]}
+ *   {"method": "service", "namespace": ..., "name": ...}
+ *                                            {"service": [...], "truncated": bool}: its endpoints
+ *   {"method": "explain", "class": N, "direction": "egress" or "ingress", "endpoint": ifindex, "identity": of the peer,
+ *    "addresses": [of the peer], "protocol": N, "port": of the responder}
+ *                                            {"explanation": {...} or null: the class is unknown}
  *   {"method": "status"}                     {"version": ..., "synced": bool, "problems": [...], ...}
+ *   {"method": "services_take"}              {}: the agent begins to program the Services
+ *   {"method": "services_release"}           {}: it begins to leave them to another service proxy
  *
  * A reply is the result, or {"error": {"errno": N, "message": TEXT, "hint": TEXT}}. 64-bit numbers are strings
  * ("0x1f").
@@ -26,7 +33,15 @@
  *     that its agent reports, or null}]; `local` to `dmac` are null for our own node and for a node in no map
  * pods: [{namespace, name, identity, addresses: []}] of other nodes
  * services: [{namespace, name, type: "ClusterIP" ..., address, port, protocol, port_name ("": none), node_port (0: none),
- *     backends, written (is in the maps), problem: text or null}] one for each address and port of each Service
+ *     scope: "cluster" or "external", backends, local (they are this node's endpoints), written (is in the maps),
+ *     owner: "namespace/name" of another Service that has the address and port, or null, problem: text or null,
+ *     health: {port, status (200 or 503), endpoints, problem: text or null}, if it has a health check port}] one for each address and port of each Service
+ * service: [{port_name, protocol, family, local (of the frontends), address, port, state: "ready", "terminating" or
+ *     "not ready", unused: why it is no backend there, or null}] and truncated: there are more
+ * explanation: {quarantine: text or null (class 0; nothing else then), problem: text or null, policies (how many isolate),
+ *     isolated_by: [{policy, invalid, problem: text or null}] (the first ones), rules (how many), matches: {allows,
+ *     wrong_port, wrong_protocol, wrong_peer}, nearest: [{rule, match}], change: {obstacle: text or null; else policy (null:
+ *     a new one), peer_namespace (null: no pod), rule, manifest (of the new policy) as in Kubernetes objects}}
  * status: {version, pid, rss_bytes, synced, enforced (at least once), pending (a change is not yet enforced),
  *     revision, changes, compile_us, apply_us (the last ones), classes_denied,
  *     identities_not_programmed, failure: text or null (the last error of writing the maps),
@@ -38,7 +53,7 @@
  *     cluster: {member, node, mode: "tunnel", "direct" or "auto", nodes, in_maps, unresolved, pod_mtu, addresses, tunnel_key: {mode, keys: [ID...]},
  *     failure: text or null},
  *     services: {services, slices, addresses (with their ports, in the maps), backends (there), problems,
- *     failures (of writing)},
+ *     failures (of writing), released (to another service proxy), pending (a change is not yet in the maps)},
  *     kubernetes: null, or {server, key: {state, ...}, waits_for: text or null, configuration: {path, written, cidrs: []},
  *     node: {name, reported}, pods: "all" or "own", watches: [{kind, objects, synced, connected, problem: text or null, ...}]}}
  */

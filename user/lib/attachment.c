@@ -86,11 +86,12 @@ static json_t *encode(const struct attachment *a)
 	if (json_object_set_new(json, "ips", ips) < 0 ||
 	    json_object_set_new(json, "mac", json_string(mac_format(a->mac, mac))) < 0 ||
 	    json_object_set_new(json, "agent", json_boolean(a->agent)) < 0 ||
+	    json_object_set_new(json, "hostPorts", json_boolean(a->host_ports)) < 0 ||
 	    json_object_set_new(json, "mtu", json_integer(a->mtu)) < 0 ||
 	    json_object_set_new(json, "hostIfindex", json_integer(a->host_ifindex)) < 0 ||
 	    json_object_set_new(json, "netnsDevice", json_integer((json_int_t)a->netns_dev)) < 0 ||
 	    json_object_set_new(json, "netnsInode", json_integer((json_int_t)a->netns_inode)) < 0 ||
-	    json_object_size(json) != TEXT_MEMBERS + 7) {
+	    json_object_size(json) != TEXT_MEMBERS + 8) {
 		json_decref(json);
 		return NULL;
 	}
@@ -184,6 +185,7 @@ static int decode(const json_t *json, struct attachment *a, struct err *err)
 	    json_get_int(json, "netnsInode", INT64_MIN, INT64_MAX, &inode, err) == -EINVAL ||
 	    json_get_int(json, "mtu", 0, UINT16_MAX, &mtu, err) == -EINVAL ||
 	    json_get_string(json, "mac", &mac, err) == -EINVAL ||
+	    json_get_bool(json, "hostPorts", &a->host_ports, err) == -EINVAL ||
 	    json_get_bool(json, "agent", &a->agent, err) == -EINVAL)
 		return -EINVAL;
 	if (mac_parse(mac, a->mac) < 0)

@@ -39,6 +39,7 @@ struct attachment {
 	char pod_namespace[256]; /* K8S_POD_*; empty outside Kubernetes */
 	char pod_name[256];
 	char pod_uid[128];
+	bool host_ports;   /* ADD was by a release and configuration whose hostPorts are Warren's, not another plugin's */
 	bool agent;        /* the agent enforces its policy */
 	char labels[4096]; /* args.cni.labels of the network config as a JSON object of strings, or "" */
 };

@@ -14,6 +14,7 @@
 
 /* State that outlives the boot: a copy of the cluster's key, the API server's last address. */
 #define WARREN_STATE_DIR "/var/lib/warren"
+#define WARREN_RELEASED_FILE WARREN_STATE_DIR "/services-released" /* exists: another service proxy has the Services */
 
 #define WARREN_BPFFS "/sys/fs/bpf"
 #define WARREN_PIN_ROOT WARREN_BPFFS "/warren" /* below it: v<ABI version>/{maps,progs}/<name> */

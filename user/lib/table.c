@@ -13,7 +13,7 @@ void table_free(struct table *t)
 /* Without memory the table keeps its size and becomes slower. */
 static void table_grow(struct table *t)
 {
-	size_t size = (t->mask + 1) * 4;
+	size_t size = (t->mask + 1) * 2;
 	struct table_link **buckets;
 
 	if (!t->buckets) {

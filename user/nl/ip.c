@@ -66,9 +66,16 @@ void addr_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const stru
 struct addr_each {
 	uint32_t ifindex;
 	int (*fn)(const struct prefix *p, void *arg);
+	int (*fn_in_use)(uint32_t ifindex, const struct ip *ip, void *arg); /* instead of the two above */
 	void *arg;
 	int rc;
 };
+
+/* IPv6 duplicate address detection has neither failed nor is it under way. */
+static bool is_in_use(const struct ifaddrmsg *ifa, const struct nlattr *flags)
+{
+	return !((flags ? mnl_attr_get_u32(flags) : ifa->ifa_flags) & (IFA_F_TENTATIVE | IFA_F_DADFAILED));
+}
 
 static int addr_cb(const struct nlmsghdr *nlh, void *arg)
 {
@@ -77,26 +84,42 @@ static int addr_cb(const struct nlmsghdr *nlh, void *arg)
 	struct addr_each *each = arg;
 	struct prefix prefix;
 
-	if (nlh->nlmsg_type != RTM_NEWADDR || ifa->ifa_index != each->ifindex || !is_inet(ifa->ifa_family))
+	if (nlh->nlmsg_type != RTM_NEWADDR || (each->fn && ifa->ifa_index != each->ifindex) || !is_inet(ifa->ifa_family))
 		return MNL_CB_OK;
 	nl_attrs(nlh, sizeof(*ifa), tb, IFA_MAX);
 	/* IFA_ADDRESS is the peer's on a point-to-point address; IFA_LOCAL is absent in most IPv6 ones. */
 	prefix.ip = get_ip(ifa->ifa_family, tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS]);
 	prefix.len = ifa->ifa_prefixlen;
-	each->rc = each->fn(&prefix, each->arg);
+	if (each->fn)
+		each->rc = each->fn(&prefix, each->arg);
+	else if (is_in_use(ifa, tb[IFA_FLAGS]))
+		each->rc = each->fn_in_use(ifa->ifa_index, &prefix.ip, each->arg);
 	return each->rc ? MNL_CB_STOP : MNL_CB_OK;
 }
 
-int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg, struct err *err)
+static int addr_dump(struct nl *nl, struct addr_each *each, struct err *err)
 {
-	struct addr_each each = { ifindex, fn, arg, 0 };
 	union nl_query q;
 	struct ifaddrmsg *ifa = nl_query(&q, RTM_GETADDR, NLM_F_DUMP, sizeof(*ifa));
 	int rc;
 
-	ifa->ifa_index = ifindex;
-	rc = nl_dump(nl, &q.head, addr_cb, &each, err, "list addresses");
-	return rc ? rc : each.rc;
+	ifa->ifa_index = each->ifindex;
+	rc = nl_dump(nl, &q.head, addr_cb, each, err, "list addresses");
+	return rc ? rc : each->rc;
+}
+
+int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg, struct err *err)
+{
+	struct addr_each each = { .ifindex = ifindex, .fn = fn, .arg = arg };
+
+	return addr_dump(nl, &each, err);
+}
+
+int addr_each_in_use(struct nl *nl, int (*fn)(uint32_t ifindex, const struct ip *ip, void *arg), void *arg, struct err *err)
+{
+	struct addr_each each = { .fn_in_use = fn, .arg = arg };
+
+	return addr_dump(nl, &each, err);
 }
 
 /* 1: a packet to the address is delivered here; 0: it is not. */

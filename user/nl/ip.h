@@ -19,6 +19,8 @@ void addr_add(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct 
 void addr_delete(struct nl *nl, struct nl_batch *b, uint32_t ifindex, const struct prefix *prefix);
 int addr_each(struct nl *nl, uint32_t ifindex, int (*fn)(const struct prefix *p, void *arg), void *arg,
 	      struct err *err);
+/* Of all devices, without those of which IPv6 does not know yet that no other host has them. */
+int addr_each_in_use(struct nl *nl, int (*fn)(uint32_t ifindex, const struct ip *ip, void *arg), void *arg, struct err *err);
 /*
  * In the caller's netns: waits until packets to an added address are delivered. The kernel acknowledges an IPv6 address
  * before a work queue puts it into use (addrconf_dad_work() in net/ipv6/addrconf.c), and then notifies

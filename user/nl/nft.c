@@ -317,6 +317,47 @@ int nft_table_delete(const char *name, struct err *err)
 	return nl_batch_run(&nl, &b, err);
 }
 
+static int present_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	*(bool *)arg = true;
+	return MNL_CB_OK;
+}
+
+static int external_table_find(struct nl *nl, uint8_t family, const char *name, bool *present, struct err *err)
+{
+	union nl_query q;
+	struct nfgenmsg *nfg = nl_query(&q, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, 0, sizeof(*nfg));
+	char what[64];
+	int rc;
+
+	snprintf(what, sizeof(what), "read the nftables table %s", name);
+	nfg->nfgen_family = family;
+	nfg->version = NFNETLINK_V0;
+	mnl_attr_put_strz(&q.head, NFTA_TABLE_NAME, name);
+	rc = nl_dump(nl, &q.head, present_cb, present, err, what);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+int nft_external_table(uint8_t family, const char *name, bool delete, bool *present, struct err *err)
+{
+	_cleanup_nl_ struct nl nl = { 0 };
+	struct nl_batch b = { .count = 0 };
+	struct nlmsghdr *nlh;
+	int rc = nft_open(&nl, err);
+
+	*present = false;
+	if (rc == 0)
+		rc = external_table_find(&nl, family, name, present, err);
+	if (rc < 0 || !*present || !delete)
+		return rc;
+	put_marker(&nl, &b, NFNL_MSG_BATCH_BEGIN, "delete", name);
+	nlh = nl_request(&nl, &b, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE, 0, ENOENT, "delete the nftables table %s", name);
+	put_nfgen(nlh, family, 0);
+	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, name);
+	put_marker(&nl, &b, NFNL_MSG_BATCH_END, "delete", name);
+	return explain(err, nl_batch_run(&nl, &b, err));
+}
+
 /* --- comparing --- */
 
 /* Reads the table, one of its chains or its rules (`attr` is the attribute with the table's name): cb gets each. */

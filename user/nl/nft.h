@@ -55,6 +55,8 @@ struct nft_table {
  */
 int nft_table_replace(const struct nft_table *table, struct err *err);
 int nft_table_delete(const char *name, struct err *err); /* absent is no error */
+/* A table of another program, of `family` (NFPROTO_IPV4, ...). *present: whether there is one; `delete`: there was. */
+int nft_external_table(uint8_t family, const char *name, bool delete, bool *present, struct err *err);
 /*
  * *whole: the table is as nft_table_replace() makes it (every chain with its hook, priority and rules, and nothing
  * else). *present: there is a table of that name.

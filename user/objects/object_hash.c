@@ -88,15 +88,25 @@ static void hash_node(struct siphash *h, const struct node_object *node)
 	siphash_number(h, (uint64_t)node->created);
 	siphash_string(h, node->agent);
 	siphash_string(h, node->zone ?: "");
+	siphash_number(h, node->leaving);
+}
+
+static void hash_prefix(struct siphash *h, const struct prefix *prefix)
+{
+	siphash_bytes(h, &prefix->ip, sizeof(prefix->ip));
+	siphash_number(h, prefix->len);
 }
 
 static void hash_service(struct siphash *h, const struct service_object *service)
 {
-	siphash_number(h, (uint64_t)service->health_check_port << 16 | (uint64_t)service->type << 3 |
-				  (uint64_t)service->source_ranges << 2 | (uint64_t)service->external_local << 1 |
+	siphash_number(h, (uint64_t)service->health_check_port << 16 | (uint64_t)service->type << 4 |
+				  (uint64_t)service->other_proxy << 3 | (uint64_t)service->restricted << 2 | (uint64_t)service->external_local << 1 |
 				  service->internal_local);
 	siphash_number(h, service->affinity_seconds);
 	siphash_bytes(h, service->cluster_ips, sizeof(service->cluster_ips));
+	siphash_number(h, service->source_range_count);
+	for (size_t i = 0; i < service->source_range_count; i++)
+		hash_prefix(h, &service->source_ranges[i]);
 	siphash_number(h, service->external_ip_count);
 	siphash_bytes(h, service->external_ips, service->external_ip_count * sizeof(*service->external_ips));
 	siphash_number(h, service->balancer_ip_count);
@@ -160,6 +170,10 @@ uint64_t object_fingerprint(const uint8_t key[SIPHASH_KEY_SIZE], const struct ob
 		break;
 	case OBJECT_SLICE:
 		hash_slice(&h, o->slice);
+		break;
+	case OBJECT_SERVICE_CIDR:
+		for (int i = 0; i < 2; i++)
+			hash_prefix(&h, &o->service_cidr->cidrs[i]);
 		break;
 	}
 	return siphash_end(&h);

@@ -86,14 +86,63 @@ void service_object_free(struct service_object *object)
 {
 	if (!object)
 		return;
-	for (size_t i = 0; i < object->port_count; i++)
-		free(object->ports[i].name);
-	free(object->ports);
-	free(object->external_ips);
-	free(object->balancer_ips);
-	free(object->namespace);
-	free(object->name);
+	if (!object->packed) {
+		for (size_t i = 0; i < object->port_count; i++)
+			free(object->ports[i].name);
+		free(object->ports);
+		free(object->source_ranges);
+		free(object->external_ips);
+		free(object->balancer_ips);
+		free(object->namespace);
+		free(object->name);
+	}
 	free(object);
+}
+
+/* Copies an array to *end, and moves it on. */
+static void *pack(char **end, const void *v, size_t bytes)
+{
+	char *at = *end;
+
+	if (bytes)
+		memcpy(at, v, bytes);
+	*end += bytes;
+	return at;
+}
+
+static char *pack_text(char **end, const char *text)
+{
+	return pack(end, text, strlen(text) + 1);
+}
+
+struct service_object *service_object_pack(struct service_object *object)
+{
+	const size_t ports = object->port_count * sizeof(*object->ports);
+	const size_t ranges = object->source_range_count * sizeof(*object->source_ranges);
+	const size_t external = object->external_ip_count * sizeof(*object->external_ips);
+	const size_t balancer = object->balancer_ip_count * sizeof(*object->balancer_ips);
+	size_t text = strlen(object->namespace) + strlen(object->name) + 2;
+	struct service_object *packed;
+	char *end;
+
+	for (size_t i = 0; i < object->port_count; i++)
+		text += strlen(object->ports[i].name) + 1;
+	packed = object->packed ? NULL : malloc(sizeof(*packed) + ports + ranges + external + balancer + text);
+	if (!packed)
+		return object;
+	*packed = *object;
+	packed->packed = true;
+	end = (char *)(packed + 1);
+	packed->ports = pack(&end, object->ports, ports); /* first: no other element needs alignment */
+	packed->source_ranges = pack(&end, object->source_ranges, ranges);
+	packed->external_ips = pack(&end, object->external_ips, external);
+	packed->balancer_ips = pack(&end, object->balancer_ips, balancer);
+	for (size_t i = 0; i < packed->port_count; i++)
+		packed->ports[i].name = pack_text(&end, object->ports[i].name);
+	packed->namespace = pack_text(&end, object->namespace);
+	packed->name = pack_text(&end, object->name);
+	service_object_free(object);
+	return packed;
 }
 
 static void endpoint_free(struct slice_endpoint *ep)
@@ -116,6 +165,14 @@ void slice_object_free(struct slice_object *object)
 	free(object->namespace);
 	free(object->name);
 	free(object->service);
+	free(object);
+}
+
+void service_cidr_object_free(struct service_cidr_object *object)
+{
+	if (!object)
+		return;
+	free(object->name);
 	free(object);
 }
 
@@ -158,6 +215,9 @@ void object_free(struct object *o)
 	case OBJECT_SLICE:
 		slice_object_free(o->slice);
 		break;
+	case OBJECT_SERVICE_CIDR:
+		service_cidr_object_free(o->service_cidr);
+		break;
 	}
 	*o = (struct object){ 0 };
 }
@@ -170,7 +230,8 @@ const char *object_kind_name(enum object_kind kind)
 					     [OBJECT_POLICY] = "NetworkPolicy",
 					     [OBJECT_NODE] = "Node",
 					     [OBJECT_SERVICE] = "Service",
-					     [OBJECT_SLICE] = "EndpointSlice" };
+					     [OBJECT_SLICE] = "EndpointSlice",
+					     [OBJECT_SERVICE_CIDR] = "ServiceCIDR" };
 
 	return names[kind];
 }
@@ -194,6 +255,8 @@ void object_names(const struct object *o, const char **namespace, const char **n
 	} else if (o->kind == OBJECT_SLICE) {
 		*namespace = o->slice->namespace;
 		*name = o->slice->name;
+	} else if (o->kind == OBJECT_SERVICE_CIDR) {
+		*name = o->service_cidr->name;
 	}
 }
 

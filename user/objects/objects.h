@@ -65,6 +65,7 @@ struct node_object {
 	struct ip addresses[NODE_ADDRESSES];
 	size_t address_count;
 	char *zone;	 /* label topology.kubernetes.io/zone; "": none */
+	bool leaving;	 /* being deleted, or the cluster autoscaler is about to delete it */
 	int64_t created; /* metadata.creationTimestamp, seconds since 1970; 0: not set */
 	char agent[NODE_AGENT_MAX]; /* state of its agent, from the annotation; "": none */
 };
@@ -78,26 +79,33 @@ struct service_port {
 
 enum service_type { SERVICE_CLUSTER_IP, SERVICE_NODE_PORT, SERVICE_LOAD_BALANCER, SERVICE_EXTERNAL_NAME };
 
-/*
- * core/v1 Service: not used by the compiler. One that is not translated here (ExternalName, headless, or labelled for
- * another proxy) has no cluster_ips.
- */
+/* core/v1 Service: not used by the compiler. One that is not translated by anyone (ExternalName, headless) has no cluster_ips. */
 struct service_object {
 	char *namespace, *name;
 	enum service_type type;
+	bool packed; /* by service_object_pack() */
+	bool other_proxy; /* labelled for another proxy, or for none: it has no frontend here */
 	struct ip cluster_ips[2]; /* spec.clusterIPs (or clusterIP), at most one of a family; family 0: none */
 	struct service_port *ports;
 	size_t port_count;
 	uint32_t affinity_seconds; /* sessionAffinity ClientIP; 0: none */
 	bool internal_local;	   /* internalTrafficPolicy Local */
 	bool external_local;	   /* externalTrafficPolicy Local */
-	bool source_ranges;	   /* loadBalancerSourceRanges is not empty */
+	bool restricted;	   /* loadBalancerSourceRanges is not empty */
+	struct prefix *source_ranges; /* those that are prefixes; host bits zero, sorted, no duplicates */
+	size_t source_range_count;
 	uint16_t health_check_port; /* healthCheckNodePort, host order; 0: none */
 	struct ip *external_ips;   /* spec.externalIPs */
 	size_t external_ip_count;
 	/* status.loadBalancer.ingress: addresses whose packets reach the nodes unchanged (ipMode VIP, the default) */
 	struct ip *balancer_ips;
 	size_t balancer_ip_count;
+};
+
+/* networking.k8s.io/v1 ServiceCIDR: prefixes of ClusterIPs. */
+struct service_cidr_object {
+	char *name;
+	struct prefix cidrs[2]; /* spec.cidrs: at most one of each family; host bits zero; family 0: none */
 };
 
 /* discovery.k8s.io/v1 EndpointSlice: one endpoint, with its first address, as the API specifies. */
@@ -181,7 +189,16 @@ struct policy_object {
 	char *invalid;
 };
 
-enum object_kind { OBJECT_NONE, OBJECT_NAMESPACE, OBJECT_POD, OBJECT_POLICY, OBJECT_NODE, OBJECT_SERVICE, OBJECT_SLICE };
+enum object_kind {
+	OBJECT_NONE,
+	OBJECT_NAMESPACE,
+	OBJECT_POD,
+	OBJECT_POLICY,
+	OBJECT_NODE,
+	OBJECT_SERVICE,
+	OBJECT_SLICE,
+	OBJECT_SERVICE_CIDR
+};
 
 /* One object of any kind. Zeroed: no object. */
 struct object {
@@ -194,6 +211,7 @@ struct object {
 		struct node_object *node;
 		struct service_object *service;
 		struct slice_object *slice;
+		struct service_cidr_object *service_cidr;
 	};
 };
 
@@ -204,7 +222,10 @@ void pod_object_free(struct pod_object *object);
 void policy_object_free(struct policy_object *object);
 void node_object_free(struct node_object *object);
 void service_object_free(struct service_object *object);
+/* Moves it into one block of memory, which is smaller: for many that are kept. Without memory it stays where it is. */
+struct service_object *service_object_pack(struct service_object *object);
 void slice_object_free(struct slice_object *object);
+void service_cidr_object_free(struct service_cidr_object *object);
 void object_free(struct object *o);
 
 /* The name of its kind, as in manifests. */

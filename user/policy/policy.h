@@ -188,6 +188,65 @@ struct policy_refused {
 };
 void policy_count_refused(const struct policy *p, struct policy_refused *refused);
 
+/* --- why a flow is denied --- */
+
+/* A flow as the enforcement point at one of its ends evaluates it. */
+struct policy_flow {
+	uint8_t direction; /* POLICY_EGRESS: the endpoint is the initiator */
+	uint8_t protocol;
+	uint16_t port; /* of the responder, host order; 0 where the protocol has none */
+	uint64_t peer_identity;
+	struct ip peer_ips[2]; /* each of which an ipBlock may contain; family 0: none */
+};
+
+/* How far a rule matches a flow, the nearest first. */
+enum policy_match { POLICY_ALLOWS, POLICY_WRONG_PORT, POLICY_WRONG_PROTOCOL, POLICY_WRONG_PEER, POLICY_MATCHES };
+
+#define EXPLAIN_LIST 8 /* policies and rules that are listed; the others are counted */
+#define EXPLAIN_LABELS 8
+
+struct explained_labels {
+	const struct label *v[EXPLAIN_LABELS];
+	size_t count;
+};
+
+/* The narrowest rule that would allow the flow: from or to one peer, on one port. */
+struct policy_change {
+	const char *obstacle; /* why there is none; NULL: there is one */
+	const struct policy_object *policy; /* gets the rule; NULL: a new policy, for the pods with labels `pods` */
+	struct explained_labels pods;
+	const char *peer_namespace; /* of a pod, else NULL: its address */
+	bool same_namespace;
+	struct explained_labels namespace_labels, peer_pods; /* no peer_pods: all pods of the namespace */
+	struct ip peer_ip;
+};
+
+struct policy_explanation {
+	const char *namespace; /* of the class's policies */
+	const char *problem;   /* why the class's rules, or their last change, are not enforced; NULL: they are */
+	size_t policy_count;   /* that isolate the endpoint in this direction; 0: it is not isolated */
+	size_t rule_count, matches[POLICY_MATCHES]; /* rules of these, and how far they match */
+	struct policy_explained_policy {
+		const struct policy_object *object;
+		const char *problem; /* the bound that it exceeds; its rules are not enforced */
+	} policies[EXPLAIN_LIST];
+	struct policy_explained_rule {
+		const struct policy_object *policy;
+		size_t number;
+		enum policy_match match;
+	} rules[EXPLAIN_LIST]; /* if there are more: the nearest */
+	struct policy_change change;
+};
+
+/*
+ * Why the class denies the flow (or which rules allow it), by the objects as they are now. `ifindex`: the endpoint, of
+ * whose labels a proposal is made. False: there is no such class. Valid until the next call of another function.
+ */
+bool policy_explain(const struct policy *p, uint64_t class_key, uint32_t ifindex, const struct policy_flow *flow,
+		    struct policy_explanation *e);
+/* Why the endpoint is in quarantine. */
+const char *policy_explain_quarantine(const struct policy *p, uint32_t ifindex);
+
 struct policy_counts {
 	size_t namespaces, pods, policies, policies_invalid, endpoints, endpoints_waiting /* quarantined: no labels */;
 	size_t identities, collisions, selectors, peer_classes, classes, entries, cidrs, rules;

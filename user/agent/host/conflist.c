@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "array.h"
+#include "attachment.h"
 #include "chained.h"
 #include "cleanup.h"
 #include "file.h"
@@ -33,24 +34,48 @@ static json_t *plugin_json(const struct prefix cidrs[2])
 			 ranges_json(cidrs));
 }
 
-/* portmap implements hostPort; `snat`: also from the node itself and from the pod itself. */
-static json_t *portmap_json(void)
+/* A runtime passes the mappings to the plugin that has this. */
+static json_t *capabilities_json(bool port_mappings)
 {
-	return json_pack("{s:s, s:b, s:{s:b}}", "type", "portmap", "snat", 1, "capabilities", "portMappings", 1);
+	return port_mappings ? json_pack("{s:b}", "portMappings", 1) : NULL;
+}
+
+/* `snat`: also from the node itself and from the pod itself. */
+static json_t *portmap_json(enum host_ports host_ports)
+{
+	if (host_ports == HOST_PORTS_NATIVE)
+		return NULL;
+	return json_pack("{s:s, s:b, s:o*}", "type", "portmap", "snat", 1, "capabilities",
+			 capabilities_json(host_ports == HOST_PORTS_PORTMAP));
+}
+
+static int has_portmap(const struct attachment *a, bool damaged, void *arg)
+{
+	return !damaged && a->agent && !a->host_ports && !attachment_dead(a);
+}
+
+enum host_ports conflist_native(void)
+{
+	return attachment_each(has_portmap, NULL, NULL) > 0 ? HOST_PORTS_CHANGED : HOST_PORTS_NATIVE;
 }
 
 /*
  * A runtime that supports `cniVersions` uses the highest one, an older one 1.0.0; every plugin of the list must support
  * it.
  */
-char *conflist_text(const struct prefix cidrs[2])
+char *conflist_text(const struct prefix cidrs[2], enum host_ports host_ports)
 {
-	json_auto_t *json = json_pack("{s:s, s:[s, s*], s:s, s:[o, o]}", "cniVersion", "1.0.0", "cniVersions", "1.0.0",
-				      chained_supports_latest() ? "1.1.0" : NULL, "name", NETWORK, "plugins",
-				      plugin_json(cidrs), portmap_json());
-	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+	const bool latest = host_ports == HOST_PORTS_NATIVE || chained_supports_latest();
+	json_t *plugin = plugin_json(cidrs), *capabilities = capabilities_json(host_ports != HOST_PORTS_PORTMAP);
+	json_auto_t *json = NULL;
+	_cleanup_free_ char *text = NULL;
 	char *line = NULL;
 
+	if (capabilities)
+		json_object_set_new(plugin, "capabilities", capabilities);
+	json = json_pack("{s:s, s:[s, s*], s:s, s:[o, o*]}", "cniVersion", "1.0.0", "cniVersions", "1.0.0",
+			 latest ? "1.1.0" : NULL, "name", NETWORK, "plugins", plugin, portmap_json(host_ports));
+	text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
 	return text && asprintf(&line, "%s\n", text) >= 0 ? line : NULL;
 }
 

@@ -15,8 +15,17 @@
 #include "err.h"
 #include "file.h"
 
+/* Whose work hostPorts are. */
+enum host_ports {
+	HOST_PORTS_PORTMAP, /* the chained plugin's */
+	HOST_PORTS_NATIVE,  /* warren-cni's */
+	HOST_PORTS_CHANGED, /* warren-cni's; portmap is in the list for DELs of pods that have theirs by it */
+};
+
 /* The text, which the caller frees; NULL: no memory. */
-char *conflist_text(const struct prefix cidrs[2]);
+char *conflist_text(const struct prefix cidrs[2], enum host_ports host_ports);
+/* HOST_PORTS_NATIVE, or _CHANGED while there are pods of HOST_PORTS_PORTMAP, or of an earlier release. */
+enum host_ports conflist_native(void);
 /* The plugin's part of it as the input of a GC without valid attachments; as above. */
 char *conflist_gc_text(const struct prefix cidrs[2]);
 /*

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <sys/un.h>
 
 #include "addr.h"
+#include "array.h"
 #include "cleanup.h"
 #include "list.h"
 #include "str.h"
@@ -18,6 +20,8 @@
 /* Connections that were shut down count until the library has closed them. */
 #define CONNECTIONS_LIMIT (2u * HTTP_CONNECTIONS_MAX)
 #define CONNECTION_MEMORY ((size_t)8192) /* bytes: for a request's line and headers */
+#define BACKLOG 1024 /* of each of many listening sockets: a full one loses SYNs, which costs a load balancer a second */
+#define ACCEPTS_MAX 16 /* of one of them in a turn */
 
 struct connection {
 	struct list in_http; /* oldest first */
@@ -27,7 +31,9 @@ struct connection {
 };
 
 struct http {
-	const struct http_page *pages;
+	const struct http_page *pages; /* NULL: the handler's, by port */
+	const char *type;
+	struct http_response (*handler)(void *arg, uint16_t port);
 	void *arg;
 	struct MHD_Daemon *daemon;
 	uv_poll_t ready;
@@ -155,9 +161,21 @@ static enum MHD_Result reply(struct MHD_Connection *connection, const char *type
 	}
 	MHD_add_response_header(response, "Content-Type", type);
 	MHD_add_response_header(response, "Connection", "close");
+	for (size_t i = 0; i < ARRAY_SIZE(page.headers) && page.headers[i].name; i++)
+		MHD_add_response_header(response, page.headers[i].name, page.headers[i].value);
 	ret = MHD_queue_response(connection, page.status, response);
 	MHD_destroy_response(response);
 	return ret;
+}
+
+static uint16_t local_port(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct sockaddr_in6 sa = { 0 };
+	socklen_t size = sizeof(sa);
+
+	/* The port is at the same place in both families. */
+	return getsockname(fd->connect_fd, (struct sockaddr *)&sa, &size) == 0 ? ntohs(sa.sin6_port) : 0;
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
@@ -166,7 +184,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	static int seen;
 	struct http *http = arg;
 
-	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+	if (http->pages && strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
 		return reply(connection, "text/plain", http_response_line(MHD_HTTP_METHOD_NOT_ALLOWED, "GET\n"));
 	/* The library calls this after the headers, for parts of a body (which are ignored), and at the end. */
 	if (!*state) {
@@ -177,6 +195,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		*upload_size = 0;
 		return MHD_YES;
 	}
+	if (!http->pages)
+		return reply(connection, http->type, http->handler(http->arg, local_port(connection)));
 	for (const struct http_page *page = http->pages; page->path; page++) {
 		if (strcmp(url, page->path) == 0)
 			return reply(connection, page->type, page->handler(http->arg));
@@ -230,38 +250,71 @@ static int bind_unix(const char *option, const char *path, struct err *err)
 	return take_fd(&fd);
 }
 
+/* A socket that is bound there. -errno */
+static int socket_bind(const struct ip *ip, uint16_t port, bool freebind)
+{
+	struct sockaddr_in6 sa6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	struct sockaddr_in sa4 = { .sin_family = AF_INET, .sin_port = htons(port) };
+	const unsigned timeout_ms = HTTP_DEADLINE_MS;
+	const bool v6 = ip->family == AF_INET6;
+	_cleanup_fd_ int fd = socket(ip->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const int on = 1;
+
+	if (fd < 0)
+		return -errno;
+	memcpy(&sa4.sin_addr, ip->bytes, 4);
+	memcpy(&sa6.sin6_addr, ip->bytes, 16);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* Inherited by connections: after a close, the kernel keeps unread data this long instead of minutes. */
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+	if (freebind) /* IPv6 sockets have it too */
+		setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
+	if (bind(fd, v6 ? (struct sockaddr *)&sa6 : (struct sockaddr *)&sa4, v6 ? sizeof(sa6) : sizeof(sa4)) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
 static int bind_ip(const char *option, const char *address, struct err *err)
 {
-	struct sockaddr_in6 sa6 = { .sin6_family = AF_INET6 };
-	struct sockaddr_in sa4 = { .sin_family = AF_INET };
-	_cleanup_fd_ int fd = -1;
 	char host[IP_STRLEN];
-	const unsigned timeout_ms = HTTP_DEADLINE_MS;
 	const char *rest;
-	const int on = 1;
 	uint64_t port;
 	struct ip ip;
-	bool v6;
+	int fd;
 
 	if (host_split(address, host, sizeof(host), &rest) < 0 || !rest || number_parse(rest, UINT16_MAX, &port) < 0 ||
 	    port == 0 || ip_parse(host, &ip) < 0 || (ip.family == AF_INET6) != (address[0] == '['))
 		return err_set(err, EINVAL, "%s %s: not IPV4:PORT, [IPV6]:PORT, unix:PATH or off", option, address);
-	v6 = ip.family == AF_INET6;
-	memcpy(&sa4.sin_addr, ip.bytes, 4);
-	memcpy(&sa6.sin6_addr, ip.bytes, 16);
-	sa4.sin_port = sa6.sin6_port = htons((uint16_t)port);
-	fd = socket(ip.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0) {
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		/* Inherited by connections: after a close, the kernel keeps unread data this long instead of minutes. */
-		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+	fd = socket_bind(&ip, (uint16_t)port, false);
+	if (fd >= 0)
+		return fd;
+	err_errno(err, -fd, "%s: cannot listen at %s", option, address);
+	return err_hint(err, "give another address with %s, or `%s off`", option, option);
+}
+
+/* `fd`: the listening socket, which the library takes over; -1: none. NULL: no memory. */
+static struct http *http_new(uv_loop_t *loop, int fd, void *arg)
+{
+	const unsigned flags = MHD_USE_EPOLL | (fd < 0 ? MHD_USE_NO_LISTEN_SOCKET : 0);
+	struct http *http = calloc(1, sizeof(*http));
+	struct MHD_OptionItem listen[] = { { MHD_OPTION_LISTEN_SOCKET, fd, NULL }, { MHD_OPTION_END, 0, NULL } };
+
+	if (http)
+		http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, http, MHD_OPTION_ARRAY,
+						fd < 0 ? &listen[1] : listen, MHD_OPTION_CONNECTION_LIMIT,
+						CONNECTIONS_LIMIT, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+						MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
+	if (!http || !http->daemon) {
+		free(http);
+		return NULL;
 	}
-	if (fd < 0 ||
-	    bind(fd, v6 ? (struct sockaddr *)&sa6 : (struct sockaddr *)&sa4, v6 ? sizeof(sa6) : sizeof(sa4)) < 0) {
-		err_errno(err, errno, "%s: cannot listen at %s", option, address);
-		return err_hint(err, "give another address with %s, or `%s off`", option, option);
-	}
-	return take_fd(&fd);
+	http->arg = arg;
+	uv_timer_init(loop, &http->timer);
+	uv_timer_init(loop, &http->deadline);
+	uv_poll_init(loop, &http->ready, MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
+	http->timer.data = http->deadline.data = http->ready.data = http;
+	uv_poll_start(&http->ready, UV_READABLE, on_ready);
+	return http;
 }
 
 int http_open(uv_loop_t *loop, const char *option, const char *address, const struct http_page *pages, void *arg,
@@ -275,25 +328,51 @@ int http_open(uv_loop_t *loop, const char *option, const char *address, const st
 		return fd;
 	if (listen(fd, SOMAXCONN) < 0)
 		return err_errno(err, errno, "%s: cannot listen at %s", option, address);
-	http = calloc(1, sizeof(*http));
-	if (http)
-		http->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET, fd,
-						MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_LIMIT,
-						MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
-						MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
-	if (!http || !http->daemon) {
-		free(http);
+	http = http_new(loop, fd, arg);
+	if (!http)
 		return err_set(err, ENOMEM, "%s: no memory to listen at %s", option, address);
-	}
 	take_fd(&fd);
 	http->pages = pages;
-	http->arg = arg;
 	http->path = path;
-	uv_timer_init(loop, &http->timer);
-	uv_timer_init(loop, &http->deadline);
-	uv_poll_init(loop, &http->ready, MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
-	http->timer.data = http->deadline.data = http->ready.data = http;
-	uv_poll_start(&http->ready, UV_READABLE, on_ready);
+	*out = http;
+	return 0;
+}
+
+/* --- many listening sockets --- */
+
+int http_listen(const struct ip *ip, uint16_t port)
+{
+	_cleanup_fd_ int fd = socket_bind(ip, port, true);
+
+	if (fd >= 0 && listen(fd, BACKLOG) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+void http_accept(struct http *http, int listener)
+{
+	for (int i = 0; i < ACCEPTS_MAX; i++) {
+		struct sockaddr_storage sa;
+		socklen_t size = sizeof(sa);
+		int fd = accept4(listener, (struct sockaddr *)&sa, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0)
+			break;
+		/* It closes the socket, also if it fails. A full listener closes another connection here, once it runs. */
+		MHD_add_connection(http->daemon, fd, (struct sockaddr *)&sa, size);
+		run(http);
+	}
+}
+
+int http_open_ports(uv_loop_t *loop, const char *type, struct http_response (*handler)(void *arg, uint16_t port), void *arg,
+		    struct http **out, struct err *err)
+{
+	struct http *http = http_new(loop, -1, arg);
+
+	if (!http)
+		return err_set(err, ENOMEM, "no memory for health check ports");
+	http->type = type;
+	http->handler = handler;
 	*out = http;
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Serves health and metrics over HTTP, each at an address of its own. */
 #include <string.h>
+#include <time.h>
 
 #include "agent.h"
 #include "clock.h"
@@ -44,7 +45,7 @@ char *agent_not_ready(const struct agent *agent, size_t *size)
 
 struct metrics {
 	struct agent *agent;
-	struct http *health, *metrics;
+	struct http *health, *metrics, *service_healthz;
 	char *text; /* as last written; NULL: not yet */
 	size_t size;
 	uint64_t next_ns; /* when it may be written again */
@@ -97,6 +98,51 @@ static const struct http_page pages[] = {
 	{ 0 },
 };
 
+/* --- pages for load balancers, as kube-proxy has them --- */
+
+/* `node`: whether the node's state counts. */
+static struct http_response service_health(const struct agent *agent, bool node)
+{
+	const bool leaving = agent->reconcile.leaving;
+	struct http_response response = { .status = 200, .headers = { { "X-Content-Type-Options", "nosniff" } } };
+	const bool healthy = agent_services_healthy(agent);
+	time_t now = time(NULL), updated = now;
+	char text[2][32];
+	struct tm tm;
+	int size;
+
+	if (!healthy) {
+		updated -= (time_t)((clock_ns(CLOCK_MONOTONIC) - agent->reconcile.services_failing_ns) / NS_PER_S);
+		response.status = 503;
+	}
+	if (node && leaving)
+		response.status = 503;
+	strftime(text[0], sizeof(text[0]), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&updated, &tm));
+	strftime(text[1], sizeof(text[1]), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+	size = asprintf(&response.text, "{\"lastUpdated\": \"%s\",\"currentTime\": \"%s\"%s%s}", text[0], text[1],
+			node ? ", \"nodeEligible\": " : "", !node ? "" : leaving ? "false" : "true");
+	if (size < 0)
+		response.text = NULL;
+	response.size = size < 0 ? 0 : (size_t)size;
+	return response;
+}
+
+static struct http_response serve_service_healthz(void *arg)
+{
+	return service_health(((const struct metrics *)arg)->agent, true);
+}
+
+static struct http_response serve_service_livez(void *arg)
+{
+	return service_health(((const struct metrics *)arg)->agent, false);
+}
+
+static const struct http_page service_pages[] = {
+	{ "/healthz", "application/json", serve_service_healthz },
+	{ "/livez", "application/json", serve_service_livez },
+	{ 0 },
+};
+
 int metrics_open(struct agent *agent, struct metrics **out, struct err *err)
 {
 	const struct options *options = agent->options;
@@ -111,6 +157,8 @@ int metrics_open(struct agent *agent, struct metrics **out, struct err *err)
 		ret = http_open(&agent->loop, "--health", options->health, &pages[HEALTH_PAGES], m, &m->health, err);
 	if (ret == 0 && options->metrics)
 		ret = http_open(&agent->loop, "--metrics", options->metrics, pages, m, &m->metrics, err);
+	if (ret == 0 && options->service_healthz)
+		ret = http_open(&agent->loop, "--service-healthz", options->service_healthz, service_pages, m, &m->service_healthz, err);
 	return ret;
 }
 
@@ -120,6 +168,7 @@ void metrics_close(struct metrics *m)
 		return;
 	http_close(m->health);
 	http_close(m->metrics);
+	http_close(m->service_healthz);
 }
 
 void metrics_free(struct metrics *m)
@@ -128,6 +177,7 @@ void metrics_free(struct metrics *m)
 		return;
 	http_free(m->health);
 	http_free(m->metrics);
+	http_free(m->service_healthz);
 	free(m->text);
 	free(m);
 }

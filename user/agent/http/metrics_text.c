@@ -94,7 +94,7 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 	static const char *const service_maps[] = { "services4", "services6" };
 	static const char *const external_maps[] = { "external4", "external6" };
 	static const char *const backend_maps[] = { "backends4", "backends6" };
-	size_t backends[2] = { 0 }, listed = 0;
+	size_t backends[2] = { 0 }, listed = 0, blocks = 0;
 	static const char *const flow_maps[] = { "ct4", "ct6", "ct_new4", "ct_new6" };
 	static const char *const counted[] = { "addr4", "addr6" };
 	size_t count = 0;
@@ -108,8 +108,9 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 	for (int i = 0; i < 4 && stats; i++)
 		uses[count++] = (struct map_use){ flow_maps[i], stats->entries[i], stats->capacity[i] };
 	if (agent->services)
-		dp_services_count(agent->services, backends, &listed);
+		dp_services_count(agent->services, backends, &listed, &blocks);
 	uses[count++] = (struct map_use){ "service_lists", listed, WR_MAX_LISTED };
+	uses[count++] = (struct map_use){ "service_tables", blocks, WR_MAX_TABLE_BLOCKS };
 	for (int i = 0; i < 2; i++) {
 		struct dp_map_info info;
 
@@ -125,7 +126,7 @@ static size_t map_uses(const struct agent *agent, const struct dp_flow_stats *st
 static void maps(FILE *f, const struct agent *agent, const struct dp_flow_stats *stats,
 		 const struct balancer_counts *balancer)
 {
-	struct map_use uses[APPLY_TABLES + 13];
+	struct map_use uses[APPLY_TABLES + 14];
 	size_t count = map_uses(agent, stats, balancer, uses);
 
 	head(f, "warren_map_entries", "gauge", "Elements in a map.");
@@ -221,11 +222,20 @@ static void nodes(FILE *f, const struct agent *agent)
 
 static void services(FILE *f, const struct agent *agent, const struct balancer_counts *c)
 {
+	struct health_ports_counts health;
+
+	health_ports_count(agent->health_ports, &health);
 	single(f, "warren_services", "gauge", "Services, including those without an address.",
 	       c->services);
 	single(f, "warren_service_slices", "gauge", "EndpointSlices.", c->slices);
 	single(f, "warren_service_problems", "gauge", "Services with a problem.",
 	       c->problems);
+	single(f, "warren_service_frontends_without_backends", "gauge",
+	       "Addresses and ports of Services in the maps that have no backend: their clients are refused, or dropped.",
+	       c->without_backends);
+	head(f, "warren_service_health_ports", "gauge", "Services with a health check port, by whether it is open on this node.");
+	fprintf(f, "warren_service_health_ports{state=\"open\"} %zu\nwarren_service_health_ports{state=\"closed\"} %zu\n",
+		health.ports - health.problems, health.problems);
 	single(f, "warren_service_write_failures_total", "counter", "Failures to write a Service's address and port.",
 	       c->failures);
 	histogram(f, "warren_service_latency_seconds", "Time from receiving Services and endpoints to writing them into the maps.",

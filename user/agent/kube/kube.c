@@ -142,6 +142,17 @@ void kube_pod_not_ready(struct kube *k, const struct attached_pod *pod, const st
 	pod_event(k, pod, "PolicyAwaited", message);
 }
 
+/* kube-proxy's reason, so that what looks for its Events finds this one. */
+void kube_health_port_closed(struct kube *k, const char *namespace, const char *name, const char *problem)
+{
+	char message[512];
+
+	if (!k)
+		return;
+	snprintf(message, sizeof(message), "node %s: %s", k->agent->options->cluster.node_name, problem);
+	kube_events_send(k->events, &(struct kube_event){ "Service", namespace, name, NULL, "FailedToStartServiceHealthcheck", message });
+}
+
 static void report_denied(struct kube *k)
 {
 	struct apply_counts counts;

@@ -56,6 +56,9 @@ bool kube_is_waiting(const struct kube *kube);
 /* An ADD has timed out waiting for the policy of that pod. */
 void kube_pod_not_ready(struct kube *kube, const struct attached_pod *pod, const struct err *why);
 
+/* A Service's health check port is not open on this node. */
+void kube_health_port_closed(struct kube *kube, const char *namespace, const char *name, const char *problem);
+
 /* --- kube_answers.c --- */
 
 /* Why the node is not ready for pods yet; NULL: it is. Valid until the next call. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Kubernetes Events: problems that `kubectl describe` shows of a pod or a Node. The rate is limited: one of a reason
+ * Kubernetes Events: problems that `kubectl describe` shows of a pod, a Node or a Service. The rate is limited: one of a reason
  * and object in ten minutes, and six a minute in total after a burst. An Event that cannot be sent is dropped: status
  * and log have the same information.
  */
@@ -10,8 +10,8 @@
 #include "api.h"
 
 struct kube_event {
-	const char *kind;		     /* "Pod" or "Node" */
-	const char *namespace, *name, *uid; /* namespace and uid of a Node: NULL */
+	const char *kind;		     /* "Pod", "Node" or "Service" */
+	const char *namespace, *name, *uid; /* namespace of a Node: NULL; uid of a Node and of a Service: NULL */
 	const char *reason, *message;
 };
 

@@ -55,7 +55,8 @@ static void report_rival(struct kube *k, bool rival, const struct err *err)
 static int write_conflist(struct kube *k, const struct prefix cidrs[2], struct err *err)
 {
 	const char *path = k->agent->options->conflist;
-	_cleanup_free_ char *text = conflist_text(cidrs);
+	const enum host_ports host_ports = k->agent->options->portmap ? HOST_PORTS_PORTMAP : conflist_native();
+	_cleanup_free_ char *text = conflist_text(cidrs, host_ports);
 	int ret = text ? conflist_write(path, text, err) : err_set(err, ENOMEM, "no memory for %s", path);
 
 	if (ret > 0)

@@ -163,5 +163,11 @@ extern const struct ipcache_ops ipcache_kernel_ops;
 
 int cluster_kernel_fd(const struct cluster_kernel *kernel); /* readable after a change; then: */
 int cluster_kernel_read(struct cluster_kernel *kernel, struct nexthop_change *change, struct err *err);
+/*
+ * This node's addresses in one of the CIDRs, on devices other than loopback, pods' and warren0; sorted, up to `max`.
+ * Returns how many there are.
+ */
+ssize_t cluster_kernel_addresses(struct cluster_kernel *kernel, const struct prefix *cidrs, size_t cidr_count, struct ip *v,
+				 size_t max, struct err *err);
 
 #endif

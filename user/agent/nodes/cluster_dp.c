@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "announce.h"
+#include "array.h"
 #include "cleanup.h"
 #include "config.h"
 #include "gateway.h"
@@ -299,6 +300,74 @@ int cluster_kernel_read(struct cluster_kernel *k, struct nexthop_change *change,
 {
 	return nexthop_monitor_read(&k->watch, change, err);
 }
+
+/* --- this node's addresses --- */
+
+struct own_address {
+	struct ip ip;
+	uint32_t ifindex;
+};
+
+struct own_addresses {
+	const struct prefix *cidrs;
+	size_t cidr_count;
+	struct own_address *v;
+	size_t count, room;
+};
+
+static int add_own_address(uint32_t ifindex, const struct ip *ip, void *arg)
+{
+	struct own_addresses *own = arg;
+
+	for (size_t i = 0; i < own->cidr_count && ip_is_reachable(ip); i++) {
+		if (prefix_contains(&own->cidrs[i], ip))
+			return array_push(own->v, own->room, own->count, (struct own_address){ *ip, ifindex });
+	}
+	return 0;
+}
+
+static int own_address_cmp(const void *pa, const void *pb)
+{
+	const struct own_address *a = pa, *b = pb;
+
+	return ip_cmp(&a->ip, &b->ip);
+}
+
+/* false too if the device is gone. */
+static bool is_of_node(struct cluster_kernel *k, uint32_t ifindex)
+{
+	struct link_info info;
+
+	return link_get(&k->nl, NULL, ifindex, &info, NULL) == 0 && !(info.flags & IFF_LOOPBACK) &&
+	       info.group != WR_LINK_GROUP && strcmp(info.name, WARREN_GATEWAY_LINK) != 0;
+}
+
+ssize_t cluster_kernel_addresses(struct cluster_kernel *k, const struct prefix *cidrs, size_t cidr_count, struct ip *v,
+				 size_t max, struct err *err)
+{
+	struct own_addresses own = { .cidrs = cidrs, .cidr_count = cidr_count };
+	int ret = addr_each_in_use(&k->nl, add_own_address, &own, err);
+	const struct ip *last = NULL;
+	size_t count = 0;
+
+	if (ret == -ENOMEM)
+		err_set(err, ENOMEM, "no memory for this node's addresses");
+	if (own.count)
+		qsort(own.v, own.count, sizeof(*own.v), own_address_cmp);
+	for (size_t i = 0; i < own.count && ret == 0; i++) {
+		/* An address may be on several devices. */
+		if ((last && ip_equal(last, &own.v[i].ip)) || !is_of_node(k, own.v[i].ifindex))
+			continue;
+		last = &own.v[i].ip;
+		if (count < max)
+			v[count] = *last;
+		count++;
+	}
+	free(own.v);
+	return ret < 0 ? ret : (ssize_t)count;
+}
+
+/* --- begin and end --- */
 
 int cluster_kernel_open(struct cluster_kernel **out, struct err *err)
 {

@@ -104,6 +104,7 @@ const struct apply_endpoint *apply_endpoints(const struct apply *a, size_t *coun
 
 /* The number in the maps of a compiled class (0: none), and whether it did not fit. */
 uint32_t apply_class(const struct apply *a, uint64_t class_key, bool *denied);
+uint64_t apply_class_key(const struct apply *a, uint32_t number); /* the reverse; 0: none */
 
 struct apply_counts {
 	struct wr_policy_state state;

@@ -228,6 +228,13 @@ uint32_t apply_class(const struct apply *a, uint64_t class_key, bool *denied)
 	return class ? class->number : 0;
 }
 
+uint64_t apply_class_key(const struct apply *a, uint32_t number)
+{
+	const struct map_class *class = class_by_number(a, number);
+
+	return class ? class->key : 0;
+}
+
 void apply_count(const struct apply *a, struct apply_counts *counts)
 {
 	*counts = (struct apply_counts){ a->state, a->not_programmed.count, a->unnamed.count, a->stale_endpoints };

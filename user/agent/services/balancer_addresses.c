@@ -12,15 +12,6 @@
 
 /* --- claims: the addresses that an object names --- */
 
-static uint64_t address_hash(const struct balancer *b, const struct ip *ip)
-{
-	struct siphash h;
-
-	siphash_begin(&h, b->key);
-	siphash_bytes(&h, ip, sizeof(*ip));
-	return siphash_end(&h);
-}
-
 static bool has_family(const struct service_object *object, const struct ip *ip)
 {
 	return object->cluster_ips[0].family == ip->family || object->cluster_ips[1].family == ip->family;
@@ -72,8 +63,9 @@ static void claims_add(struct claims *claims, const struct service_object *objec
 
 int claims_make(const struct balancer *b, const struct service_object *object, struct claims *claims)
 {
-	const bool balanced = b->options.node_ports && object->type == SERVICE_LOAD_BALANCER;
-	const bool external = b->options.node_ports && b->options.external_ips;
+	const bool outside = b->options.node_ports && !object->other_proxy;
+	const bool balanced = outside && object->type == SERVICE_LOAD_BALANCER;
+	const bool external = outside && b->options.external_ips;
 	size_t max = (balanced ? object->balancer_ip_count : 0) + (external ? object->external_ip_count : 0);
 
 	max = max < SERVICE_ADDRESSES_MAX ? max : SERVICE_ADDRESSES_MAX;
@@ -85,12 +77,12 @@ int claims_make(const struct balancer *b, const struct service_object *object, s
 		claims_add(claims, object, ADDRESS_LOAD_BALANCER, object->balancer_ips, object->balancer_ip_count);
 	if (external)
 		claims_add(claims, object, ADDRESS_EXTERNAL_IP, object->external_ips, object->external_ip_count);
-	claims->count = claims_sort(claims->v, claims->count);
+	claims->count = (uint32_t)claims_sort(claims->v, claims->count);
 	return 0;
 }
 
 /* Services that claim the address otherwise: it becomes, or was, a ClusterIP. */
-static void cluster_ip_changed(struct balancer *b, const struct address_claim *cluster_ip)
+static void claimants_changed(struct balancer *b, const struct address_claim *cluster_ip)
 {
 	struct address_claim *c;
 
@@ -102,11 +94,12 @@ static void cluster_ip_changed(struct balancer *b, const struct address_claim *c
 
 void claims_replace(struct balancer *b, struct service *s, struct claims claims)
 {
+	cluster_ips_changed(b, s);
 	for (size_t i = 0; i < s->claims.count; i++)
 		table_remove(&b->claims, &s->claims.v[i].by_ip);
 	for (size_t i = 0; i < s->claims.count; i++) {
 		if (s->claims.v[i].kind == ADDRESS_CLUSTER_IP)
-			cluster_ip_changed(b, &s->claims.v[i]);
+			claimants_changed(b, &s->claims.v[i]);
 	}
 	free(s->claims.v);
 	s->claims = claims;
@@ -116,8 +109,9 @@ void claims_replace(struct balancer *b, struct service *s, struct claims claims)
 	}
 	for (size_t i = 0; i < claims.count; i++) {
 		if (claims.v[i].kind == ADDRESS_CLUSTER_IP)
-			cluster_ip_changed(b, &claims.v[i]);
+			claimants_changed(b, &claims.v[i]);
 	}
+	cluster_ips_changed(b, s);
 }
 
 /* --- claims that are refused --- */
@@ -178,24 +172,25 @@ static bool is_refused(const struct balancer *b, struct service *s, const struct
 
 /* --- addresses --- */
 
-static void address_add(struct service *s, const struct ip *ip, enum address_kind kind, bool external, bool here)
+static void address_add(const struct balancer *b, struct service *s, const struct ip *ip, enum address_kind kind,
+			bool external, bool here)
 {
-	s->addresses[s->address_count++] = (struct address){ *ip, kind, external, here };
+	if (external || !b->released)
+		s->addresses[s->address_count++] = (struct address){ *ip, kind, external, here };
 }
 
 /* For both scopes. Traffic policies do not apply to pods here: they reach all endpoints of the cluster. */
-static void address_add_both(struct service *s, const struct ip *ip, enum address_kind kind)
+static void address_add_both(const struct balancer *b, struct service *s, const struct ip *ip, enum address_kind kind)
 {
-	address_add(s, ip, kind, false, false);
-	if (kind != ADDRESS_LOAD_BALANCER || !s->object->source_ranges)
-		address_add(s, ip, kind, true, s->object->external_local);
+	address_add(b, s, ip, kind, false, false);
+	address_add(b, s, ip, kind, true, s->object->external_local);
 }
 
-static size_t node_ports(const struct balancer *b, const struct service_object *object)
+static uint32_t node_ports(const struct balancer *b, const struct service_object *object)
 {
-	size_t count = 0;
+	uint32_t count = 0;
 
-	if (!b->options.node_ports || (object->type != SERVICE_NODE_PORT && object->type != SERVICE_LOAD_BALANCER))
+	if (!b->options.node_ports || object->other_proxy || (object->type != SERVICE_NODE_PORT && object->type != SERVICE_LOAD_BALANCER))
 		return 0;
 	for (size_t i = 0; i < object->port_count; i++)
 		count += object->ports[i].node_port != 0;
@@ -207,14 +202,14 @@ static void addresses_fill(const struct balancer *b, struct service *s)
 	size_t i;
 
 	for (i = 0; i < s->claims.count && s->claims.v[i].kind == ADDRESS_CLUSTER_IP; i++)
-		address_add(s, &s->claims.v[i].ip, ADDRESS_CLUSTER_IP, false, s->object->internal_local);
+		address_add(b, s, &s->claims.v[i].ip, ADDRESS_CLUSTER_IP, false, s->object->internal_local);
 	for (size_t n = 0; s->node_port_count && n < b->node_address_count; n++) {
 		if (has_family(s->object, &b->node_addresses[n]))
-			address_add_both(s, &b->node_addresses[n], ADDRESS_NODE);
+			address_add_both(b, s, &b->node_addresses[n], ADDRESS_NODE);
 	}
 	for (; i < s->claims.count; i++) {
 		if (!is_refused(b, s, &s->claims.v[i]))
-			address_add_both(s, &s->claims.v[i].ip, s->claims.v[i].kind);
+			address_add_both(b, s, &s->claims.v[i].ip, s->claims.v[i].kind);
 	}
 }
 
@@ -227,22 +222,55 @@ void addresses_free(struct service *s)
 	s->refused = NULL;
 }
 
+/* Most Services have none at the node's addresses. */
+static void addresses_trim(struct service *s)
+{
+	struct address *fewer = s->address_count ? reallocarray(s->addresses, s->address_count, sizeof(*fewer)) : NULL;
+
+	s->addresses = fewer ?: s->addresses;
+}
+
 int addresses_update(const struct balancer *b, struct service *s)
 {
 	addresses_free(s);
 	s->node_port_count = 0;
-	if (!s->claims.count)
+	if (!s->claims.count || s->object->other_proxy)
 		return 0;
 	s->addresses = calloc(2 * (s->claims.count + b->node_address_count), sizeof(*s->addresses));
 	if (!s->addresses)
 		return -ENOMEM;
 	s->node_port_count = node_ports(b, s->object);
 	addresses_fill(b, s);
+	addresses_trim(s);
 	if (s->claims.not_programmed && !s->refused &&
-	    asprintf(&s->refused, "%zu of its external addresses are not programmed: a Service may have %d",
+	    asprintf(&s->refused, "%u of its external addresses are not programmed: a Service may have %d",
 		     s->claims.not_programmed, SERVICE_ADDRESSES_MAX) < 0)
 		s->refused = NULL;
 	return 0;
+}
+
+/* --- another service proxy --- */
+
+void balancer_release(struct balancer *b, bool released)
+{
+	struct service *s;
+
+	if (b->released == released)
+		return;
+	b->released = released;
+	table_each(s, &b->services, by_name) {
+		if (!s->object)
+			continue;
+		/* Nothing is rejected at its ClusterIPs, before its frontends go and until they are back. */
+		s->programmed = PROGRAMMED_IN_PART;
+		cluster_ips_changed(b, s);
+		service_changed(b, s);
+	}
+}
+
+bool balancer_released(const struct balancer *b)
+{
+	return b->released;
 }
 
 /* --- the cluster's nodes --- */
@@ -251,7 +279,7 @@ void balancer_set_node_addresses(struct balancer *b, const struct ip *v, size_t 
 {
 	struct service *s;
 
-	count = count < NODE_ADDRESSES ? count : NODE_ADDRESSES;
+	count = count < NODE_PORT_ADDRESSES ? count : NODE_PORT_ADDRESSES;
 	if (count == b->node_address_count && (!count || memcmp(v, b->node_addresses, count * sizeof(*v)) == 0))
 		return;
 	if (count)
@@ -297,9 +325,27 @@ int balancer_set_pod_cidrs(struct balancer *b, const struct prefix *v, size_t co
 	free(b->pod_cidrs);
 	b->pod_cidrs = take_ptr(sorted);
 	b->pod_cidr_count = count;
+	b->cidrs_changed = true;
 	table_each(s, &b->services, by_name) {
 		if (s->claims.count && s->claims.v[s->claims.count - 1].kind != ADDRESS_CLUSTER_IP)
 			service_changed(b, s);
 	}
+	return 0;
+}
+
+int balancer_set_all_node_addresses(struct balancer *b, const struct ip *v, size_t count)
+{
+	_cleanup_free_ struct ip *copy = calloc(count + 1, sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	if (count)
+		memcpy(copy, v, count * sizeof(*copy));
+	if (count == b->all_node_address_count && (!count || memcmp(copy, b->all_node_addresses, count * sizeof(*copy)) == 0))
+		return 0;
+	free(b->all_node_addresses);
+	b->all_node_addresses = take_ptr(copy);
+	b->all_node_address_count = count;
+	b->cidrs_changed = true;
 	return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "array.h"
 #include "cleanup.h"
+#include "maglev.h"
 
 /* The maximum of EndpointSlice ports per Service. */
 #define SLICE_PORTS_MAX 32768
@@ -27,10 +28,11 @@ static int port_find(const struct service *s, const char *name)
 
 	while (low < high) {
 		const size_t middle = (low + high) / 2;
-		const int c = strcmp(name, s->object->ports[s->by_port_name[middle]].name);
+		const uint16_t port = s->by_port_name ? s->by_port_name[middle] : 0;
+		const int c = strcmp(name, s->object->ports[port].name);
 
 		if (c == 0)
-			return s->by_port_name[middle];
+			return port;
 		if (c < 0)
 			high = middle;
 		else
@@ -39,16 +41,17 @@ static int port_find(const struct service *s, const char *name)
 	return -1;
 }
 
-static size_t usable_endpoints(const struct slice *slice, enum backend_source source, bool here, const struct ip **first)
+/* How many, and their addresses. */
+static size_t usable_endpoints(const struct slice *slice, enum backend_source source, bool here, const uint8_t **first)
 {
 	const bool draining = source == BACKENDS_DRAINING;
 	const size_t begin = draining ? slice->ends[ENDPOINTS_READY] : 0;
 
 	if (source >= BACKENDS_FOR_NODE) {
-		*first = slice->hinted[source - BACKENDS_FOR_NODE];
-		return slice->hinted_count[source - BACKENDS_FOR_NODE];
+		*first = slice->hints ? slice->hints->hinted[source - BACKENDS_FOR_NODE] : NULL;
+		return slice->hints ? slice->hints->count[source - BACKENDS_FOR_NODE] : 0;
 	}
-	*first = slice->v + begin;
+	*first = slice_addresses(slice) + begin * slice_address_size(slice);
 	return slice->ends[2 * draining + !here] - begin;
 }
 
@@ -77,8 +80,8 @@ static int find_targets(const struct service *s, struct service_backends *j, str
 			break;
 		}
 		for (size_t i = 0; i < slice->port_count; i++) {
-			const struct service_port *p = &slice->ports[i];
-			const int index = p->port ? port_find(s, p->name) : -1;
+			const struct slice_port *p = &slice->ports[i];
+			const int index = p->port ? port_find(s, slice_text(slice) + p->name) : -1;
 
 			if (index < 0 || s->object->ports[index].protocol != p->protocol)
 				continue;
@@ -117,7 +120,7 @@ static struct port_backends resolve_port(const struct balancer *b, const struct 
 				      .here = here };
 	size_t count[BACKEND_SOURCES] = { 0 };
 	bool unhinted[HINT_KINDS] = { 0 };
-	const struct ip *first;
+	const uint8_t *first;
 	struct siphash h;
 
 	siphash_begin(&h, b->key);
@@ -132,7 +135,7 @@ static struct port_backends resolve_port(const struct balancer *b, const struct 
 		for (int source = 0; source < BACKEND_SOURCES; source++)
 			count[source] += usable_endpoints(t->slice, source, here, &first);
 		for (int kind = 0; kind < HINT_KINDS; kind++)
-			unhinted[kind] |= t->slice->unhinted[kind];
+			unhinted[kind] |= slice_is_unhinted(t->slice, kind);
 	}
 	port.same = siphash_end(&h);
 	port.source = choose_source(count, unhinted, here);
@@ -159,20 +162,35 @@ bool port_backends_same(const struct port_backends *a, const struct port_backend
 	return a->v6 == b->v6 && a->protocol == b->protocol && a->same == b->same;
 }
 
+size_t port_backends_blocks(const struct balancer *b, const struct service_backends *j, size_t i)
+{
+	const struct port_backends *first = &j->ports[i];
+
+	for (; i < j->port_count && port_backends_same(&j->ports[i], first); i++) {
+		if (j->ports[i].external)
+			return maglev_blocks(maglev_size((uint32_t)b->options.table_size, first->granted));
+	}
+	return 0;
+}
+
 /* Those of all ports at addresses of the family with these backends, if the Service has any. */
 static void resolve_ports(const struct balancer *b, const struct service *s, struct service_backends *j, bool v6, bool here)
 {
-	bool nodes = false, others = false;
+	bool nodes[2] = { false }, others[2] = { false }; /* [1]: for clients outside the cluster */
 
 	for (size_t i = 0; i < s->address_count; i++) {
 		const struct address *a = &s->addresses[i];
 
 		if ((a->ip.family == AF_INET6) == v6 && a->here == here)
-			*(a->kind == ADDRESS_NODE ? &nodes : &others) = true;
+			(a->kind == ADDRESS_NODE ? nodes : others)[a->external] = true;
 	}
 	for (size_t p = 0; p < s->object->port_count; p++) {
-		if (others || (nodes && s->object->ports[p].node_port))
-			j->ports[j->port_count++] = resolve_port(b, s, j, p, v6, here);
+		const bool node_port = s->object->ports[p].node_port;
+
+		if (!others[0] && !others[1] && !(node_port && (nodes[0] || nodes[1])))
+			continue;
+		j->ports[j->port_count] = resolve_port(b, s, j, p, v6, here);
+		j->ports[j->port_count++].external = !here && (others[1] || (node_port && nodes[1]));
 	}
 }
 
@@ -204,7 +222,7 @@ static int backend_cmp(const void *pa, const void *pb)
 ssize_t port_backends_list(struct balancer *b, const struct service *s, const struct service_backends *j,
 			   const struct port_backends *port)
 {
-	const struct ip *first;
+	const uint8_t *first;
 	size_t count = 0;
 
 	for (size_t i = j->starts[port->index]; i < j->starts[port->index + 1] && count < port->granted; i++) {
@@ -214,7 +232,7 @@ ssize_t port_backends_list(struct balancer *b, const struct service *s, const st
 		if (t->slice->v6 != port->v6)
 			continue;
 		for (size_t n = 0; n < max && count < port->granted; n++) {
-			const struct dp_backend backend = { first[n], t->port };
+			const struct dp_backend backend = { slice_ip(t->slice, first, n), t->port };
 
 			if (array_push(b->v, b->room, count, backend) < 0)
 				return -ENOMEM;
@@ -243,7 +261,10 @@ uint64_t service_fingerprint(const struct balancer *b, const struct dp_service *
 	struct siphash h;
 
 	siphash_begin(&h, b->key);
-	siphash_number(&h, (uint64_t)service->affinity_seconds << 2 | (uint64_t)service->any_node << 1 | service->local);
+	siphash_number(&h, (uint64_t)service->affinity_seconds << 4 | (uint64_t)service->released << 3 |
+				   (uint64_t)service->moves << 2 |
+				   (uint64_t)service->any_node << 1 | service->local);
+	siphash_number(&h, service->table_size);
 	siphash_number(&h, service->backend_count);
 	siphash_number(&h, backends);
 	return siphash_end(&h) | 1;

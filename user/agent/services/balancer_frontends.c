@@ -75,12 +75,13 @@ struct frontend *frontend_find(const struct balancer *b, const struct service *s
 	return NULL;
 }
 
-void frontend_is_written(struct balancer *b, struct frontend *f, bool written, size_t backends)
+void frontend_is_written(struct balancer *b, struct frontend *f, bool written, uint32_t backends)
 {
 	const bool v6 = f->at.ip.family == AF_INET6;
 
 	b->written[f->at.external][v6] += (size_t)written - f->written;
-	b->backends[v6] += backends - f->backends;
+	b->backends[v6] += (size_t)backends - f->backends;
+	b->without_backends += (size_t)(written && !backends) - (f->written && !f->backends);
 	f->written = written;
 	f->backends = backends;
 }
@@ -100,15 +101,14 @@ void frontend_free(struct balancer *b, struct frontend *f)
 {
 	frontend_is_written(b, f, false, 0);
 	table_remove(&b->frontends, &f->by_key);
-	list_remove(&f->of_service);
-	list_remove(&f->stale);
+	list_remove(&f->list);
 	free(f);
 }
 
 static void hand_over(struct balancer *b, struct frontend *from, struct frontend *to)
 {
 	const bool written = from->written;
-	const size_t backends = from->backends;
+	const uint32_t backends = from->backends;
 
 	frontend_is_written(b, from, false, 0);
 	frontend_is_written(b, to, written, backends);
@@ -147,7 +147,7 @@ static int frontend_claim(struct balancer *b, struct service *s, const struct ad
 		return 0;
 	if (f) {
 		f->claimed = true;
-		f->index = index;
+		f->index = (uint16_t)index;
 		f->here = address->here;
 		frontend_set_kind(b, f, address->kind);
 		return 0;
@@ -160,9 +160,8 @@ static int frontend_claim(struct balancer *b, struct service *s, const struct ad
 	f->kind = address->kind;
 	f->here = address->here;
 	f->claimed = true;
-	f->index = index;
-	list_remove(&f->stale);
-	list_append(&s->frontends, &f->of_service);
+	f->index = (uint16_t)index;
+	list_append(&s->frontends, &f->list);
 	if (first && first != f && claims_before(f, first))
 		hand_over(b, first, f);
 	claimants_changed(b, f);
@@ -173,7 +172,7 @@ static void frontend_release(struct balancer *b, struct frontend *f)
 {
 	struct frontend *next;
 
-	list_remove(&f->of_service);
+	list_remove(&f->list);
 	/* Out of the table for a moment, so that frontend_first() finds the next one. */
 	table_remove(&b->frontends, &f->by_key);
 	next = frontend_first(b, &f->at);
@@ -183,7 +182,7 @@ static void frontend_release(struct balancer *b, struct frontend *f)
 	if (next && f->written)
 		hand_over(b, f, next);
 	if (f->written)
-		list_mark(&b->stale, &f->stale);
+		list_mark(&b->stale, &f->list);
 	else
 		frontend_free(b, f);
 }
@@ -208,11 +207,11 @@ int frontends_update(struct balancer *b, struct service *s)
 	struct frontend *f, *after;
 	int ret = 0;
 
-	list_each(f, &s->frontends, of_service)
+	list_each(f, &s->frontends, list)
 		f->claimed = false;
 	for (size_t i = 0; i < s->address_count && ret == 0; i++)
 		ret = address_claim(b, s, &s->addresses[i], &granted[s->addresses[i].ip.family == AF_INET6]);
-	list_each_safe(f, after, &s->frontends, of_service) {
+	list_each_safe(f, after, &s->frontends, list) {
 		if (!f->claimed && ret == 0)
 			frontend_release(b, f);
 	}
@@ -231,9 +230,9 @@ static int on_loaded(const struct dp_service *service, void *arg)
 		f = frontend_new(b, &at);
 		if (!f)
 			return -ENOMEM;
-		list_mark(&b->stale, &f->stale);
+		list_mark(&b->stale, &f->list);
 	}
-	frontend_is_written(b, f, true, service->backend_count);
+	frontend_is_written(b, f, true, (uint32_t)service->backend_count);
 	f->fingerprint = 0;
 	return 0;
 }

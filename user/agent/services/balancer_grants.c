@@ -15,10 +15,13 @@
 
 /* --- max-min fairness --- */
 
-const size_t service_max[QUOTAS] = { SERVICE_PORTS_MAX, SERVICE_PORTS_MAX, SERVICE_BACKENDS_MAX, SERVICE_BACKENDS_MAX };
+const size_t service_max[QUOTAS] = { SERVICE_PORTS_MAX, SERVICE_PORTS_MAX, SERVICE_BACKENDS_MAX, SERVICE_BACKENDS_MAX,
+				     SERVICE_TABLES_MAX, SERVICE_RANGES_MAX, SERVICE_RANGES_MAX };
 const size_t namespace_max[QUOTAS] = { NAMESPACE_PORTS_MAX, NAMESPACE_PORTS_MAX, NAMESPACE_BACKENDS_MAX,
-				       NAMESPACE_BACKENDS_MAX };
-const size_t node_max[QUOTAS] = { NODE_PORTS_MAX, NODE_PORTS_MAX, NODE_BACKENDS_MAX, NODE_BACKENDS_MAX };
+				       NAMESPACE_BACKENDS_MAX, NAMESPACE_TABLES_MAX, NAMESPACE_RANGES_MAX,
+				       NAMESPACE_RANGES_MAX };
+const size_t node_max[QUOTAS] = { NODE_PORTS_MAX, NODE_PORTS_MAX, NODE_BACKENDS_MAX, NODE_BACKENDS_MAX,
+				  NODE_TABLES_MAX, NODE_RANGES_MAX, NODE_RANGES_MAX };
 
 static int request_cmp(const void *pa, const void *pb)
 {
@@ -61,7 +64,7 @@ static void count_ports(const struct service *s, size_t needed[QUOTAS])
 	}
 }
 
-static void count_backends(const struct service_backends *j, size_t needed[QUOTAS], size_t requested[QUOTAS])
+static void count_backends(const struct balancer *b, const struct service_backends *j, size_t needed[QUOTAS], size_t requested[QUOTAS])
 {
 	for (size_t i = 0; i < j->port_count; i++) {
 		const int quota = j->ports[i].v6 ? QUOTA_BACKENDS6 : QUOTA_BACKENDS4;
@@ -70,6 +73,17 @@ static void count_backends(const struct service_backends *j, size_t needed[QUOTA
 			continue;
 		needed[quota] += j->ports[i].backends;
 		requested[quota] += j->ports[i].granted;
+		needed[QUOTA_TABLES] += port_backends_blocks(b, j, i);
+	}
+}
+
+static void count_ranges(const struct service *s, size_t needed[QUOTAS])
+{
+	const struct prefix *first;
+
+	for (int v6 = 0; v6 < 2; v6++) {
+		if (has_source_ranges(s, v6))
+			needed[v6 ? QUOTA_RANGES6 : QUOTA_RANGES4] = source_ranges(s->object, v6, &first);
 	}
 }
 
@@ -82,16 +96,19 @@ int service_measure(struct balancer *b, struct service *s)
 		return -ENOMEM;
 	count_ports(s, needed);
 	count_ports(s, requested);
-	count_backends(&j, needed, requested);
+	count_ranges(s, needed);
+	count_ranges(s, requested);
+	count_backends(b, &j, needed, requested);
+	requested[QUOTA_TABLES] = needed[QUOTA_TABLES];
 	s->slices_not_programmed = j.slices_not_programmed;
 	for (int q = 0; q < QUOTAS; q++) {
-		s->needed[q] = needed[q];
+		s->needed[q] = (uint32_t)smaller(needed[q], UINT32_MAX);
 		requested[q] = smaller(requested[q], service_max[q]);
 		if (requested[q] == s->requested[q])
 			continue;
 		s->namespace->requested[q] += requested[q] - s->requested[q];
 		s->namespace->changed[q] = true;
-		s->requested[q] = requested[q];
+		s->requested[q] = (uint32_t)requested[q];
 	}
 	return 0;
 }
@@ -102,7 +119,7 @@ static void service_grant(struct balancer *b, struct service *s, int quota, size
 {
 	if (s->granted[quota] == granted)
 		return;
-	s->granted[quota] = granted;
+	s->granted[quota] = (uint32_t)granted;
 	if (is_of_ports(quota))
 		list_mark(&b->dirty, &s->dirty);
 	else
@@ -179,7 +196,8 @@ static size_t bound_of(const struct service *s, int quota, const char **whose)
 
 void quota_problem(const struct service *s, char *text, size_t size)
 {
-	static const char *const what[QUOTAS] = { "IPv4 ports", "IPv6 ports", "IPv4 backends", "IPv6 backends" };
+	static const char *const what[QUOTAS] = { "IPv4 ports", "IPv6 ports", "IPv4 backends", "IPv6 backends",
+						   "blocks of tables", "IPv4 source ranges", "IPv6 source ranges" };
 
 	*text = '\0';
 	for (int q = 0; q < QUOTAS; q++) {
@@ -189,7 +207,7 @@ void quota_problem(const struct service *s, char *text, size_t size)
 		if (s->needed[q] <= s->granted[q])
 			continue;
 		bound = bound_of(s, q, &whose);
-		snprintf(text, size, "%zu of its %zu %s are programmed: %s may have %zu", s->granted[q], s->needed[q],
+		snprintf(text, size, "%u of its %u %s are programmed: %s may have %zu", s->granted[q], s->needed[q],
 			 what[q], whose, bound);
 		return;
 	}

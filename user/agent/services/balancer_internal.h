@@ -11,7 +11,12 @@
 #include "table.h"
 
 /* In the order in which they are programmed: what a Service may not use of its quota are the last. */
-enum address_kind { ADDRESS_CLUSTER_IP, ADDRESS_NODE, ADDRESS_LOAD_BALANCER, ADDRESS_EXTERNAL_IP };
+enum address_kind {
+	ADDRESS_CLUSTER_IP,
+	ADDRESS_NODE,
+	ADDRESS_LOAD_BALANCER,
+	ADDRESS_EXTERNAL_IP,
+};
 
 /* An address that a Service's object names. */
 struct address_claim {
@@ -24,13 +29,13 @@ struct address_claim {
 /* Those of a Service, by kind. */
 struct claims {
 	struct address_claim *v;
-	size_t count, not_programmed; /* beyond SERVICE_ADDRESSES_MAX */
+	uint32_t count, not_programmed; /* the latter: beyond SERVICE_ADDRESSES_MAX */
 };
 
 /* Where a Service has a frontend for each of its ports; at nodes, for each that has a node port. */
 struct address {
 	struct ip ip;
-	enum address_kind kind;
+	enum address_kind kind : 8;
 	bool external;
 	bool here; /* the backends are this node's endpoints */
 };
@@ -47,6 +52,9 @@ struct service_namespace {
 	char *name;
 };
 
+/* Whether all ports of a Service are in the maps, since it was written last. */
+enum programmed { PROGRAMMED_UNKNOWN, PROGRAMMED_IN_PART, PROGRAMMED };
+
 struct service {
 	struct table_link by_name;
 	struct list of_namespace;
@@ -56,46 +64,97 @@ struct service {
 	struct list problems; /* in balancer.problems: it has one */
 	struct list slices, frontends;
 	struct service_object *object; /* NULL: there are only slices, or it was removed */
-	size_t ports_not_programmed;   /* ports beyond the first SERVICE_PORTS_MAX */
-	struct claims claims;	       /* of the object */
-	struct address *addresses;     /* as of the last run */
-	size_t address_count;
-	size_t node_port_count;	       /* ports that have one */
-	char *refused;		       /* why an address is not programmed; NULL: all are */
-	uint16_t *by_port_name;	       /* indices of object->ports, sorted by the ports' names */
-	size_t needed[QUOTAS];	       /* without any limit */
-	size_t requested[QUOTAS], granted[QUOTAS];
-	size_t holds[2];	    /* elements of lists in the maps, at most */
-	struct writing *writing;    /* the state of a write that the last run did not finish; or NULL */
-	bool slices_not_programmed; /* its slices exceed the maximum */
-	char *problem;		    /* NULL: none */
 	struct service_namespace *namespace;
-	char *name;
+	struct claims claims;	   /* of the object */
+	struct address *addresses; /* as of the last run */
+	uint32_t address_count;
+	uint32_t ports_not_programmed; /* ports beyond the first SERVICE_PORTS_MAX */
+	uint32_t node_port_count;      /* ports that have one */
+	uint32_t local_endpoints;      /* if it has health_port: ready endpoints on this node */
+	struct list healths;	       /* in balancer.healths: health_port is not 0 */
+	uint16_t health_port;	       /* as of the last run; 0: none */
+	bool slices_not_programmed;    /* its slices exceed the maximum */
+	enum programmed programmed : 8;
+	uint32_t holds[2];	/* elements of lists in the maps, at most */
+	uint32_t needed[QUOTAS]; /* without any limit; or UINT32_MAX, if it is more */
+	uint32_t requested[QUOTAS], granted[QUOTAS];
+	uint16_t *by_port_name; /* indices of object->ports, sorted by the ports' names; NULL: fewer than two */
+	char *refused;		/* why an address is not programmed; NULL: all are */
+	struct writing *writing; /* the state of a write that the last run did not finish; or NULL */
+	char *problem;		/* NULL: none */
+	char name[];
 };
 
 /*
  * Of a slice's endpoints: ready ones come first, then those that serve while they terminate; of each this node's first.
+ * Then those that are no backends.
  */
-enum { ENDPOINTS_READY_HERE, ENDPOINTS_READY, ENDPOINTS_DRAINING_HERE, ENDPOINTS_DRAINING, ENDPOINT_KINDS };
+enum {
+	ENDPOINTS_READY_HERE,
+	ENDPOINTS_READY,
+	ENDPOINTS_DRAINING_HERE,
+	ENDPOINTS_DRAINING,
+	ENDPOINTS_NOT_READY,
+	ENDPOINT_KINDS,
+};
 
 /* Hints name nodes and zones whose traffic an endpoint is for. */
 enum { HINTS_NODE, HINTS_ZONE, HINT_KINDS };
 
+/* Of a slice that has some. */
+struct slice_hints {
+	struct slice_object *object; /* this node's zone may change */
+	uint8_t *hinted[HINT_KINDS]; /* addresses of ready endpoints with a hint for this node or its zone, as in the slice */
+	size_t count[HINT_KINDS];
+	bool unhinted[HINT_KINDS]; /* a ready endpoint has no hint of the kind */
+};
+
+struct slice_port {
+	uint32_t name; /* offset in slice_text() */
+	uint16_t port;
+	uint8_t protocol;
+};
+
+/* In one block of memory, since there are many: the ports, then the addresses, then the texts. */
 struct slice {
 	struct table_link by_name;
 	struct list of_service;
 	struct service *service;
-	struct ip *v;
-	size_t ends[ENDPOINT_KINDS]; /* where each kind ends in v */
-	struct ip *hinted[HINT_KINDS]; /* ready, with a hint for this node or its zone */
-	size_t hinted_count[HINT_KINDS];
-	bool unhinted[HINT_KINDS]; /* a ready endpoint has no hint of the kind */
-	struct slice_object *object; /* kept if it has hints: this node's zone may change */
+	struct slice_hints *hints; /* NULL: none */
+	uint32_t ends[ENDPOINT_KINDS]; /* where each kind ends in slice_addresses() */
+	uint32_t port_count;
 	bool v6;
-	struct service_port *ports;
-	size_t port_count;
-	char *namespace, *name;
+	struct slice_port ports[];
 };
+
+static inline size_t slice_address_size(const struct slice *slice)
+{
+	return slice->v6 ? 16 : 4;
+}
+
+/* Of its endpoints: slice_address_size() bytes each. */
+static inline uint8_t *slice_addresses(const struct slice *slice)
+{
+	return (uint8_t *)&slice->ports[slice->port_count];
+}
+
+/* Its name first (its namespace is the Service's), then those of its ports. */
+static inline char *slice_text(const struct slice *slice)
+{
+	return (char *)slice_addresses(slice) + slice->ends[ENDPOINT_KINDS - 1] * slice_address_size(slice);
+}
+
+/* The i-th of these addresses, which are the slice's or hinted ones. */
+static inline struct ip slice_ip(const struct slice *slice, const uint8_t *addresses, size_t i)
+{
+	return ip_from(slice->v6 ? AF_INET6 : AF_INET, addresses + i * slice_address_size(slice));
+}
+
+/* Whether a ready endpoint has no hint of the kind. */
+static inline bool slice_is_unhinted(const struct slice *slice, int kind)
+{
+	return slice->hints ? slice->hints->unhinted[kind] : slice->ends[ENDPOINTS_READY] > 0;
+}
 
 /* What dp_service_put() and dp_service_delete() identify a service by. */
 struct frontend_key {
@@ -108,16 +167,15 @@ struct frontend_key {
 /* An address and port, in the maps or claimed by a Service. The maps have that of the first claimant. */
 struct frontend {
 	struct table_link by_key;
-	struct list of_service;
-	struct list stale;	 /* in balancer.stale or .undeleted: without a Service, must be deleted */
+	struct list list; /* in service->frontends; without a Service in balancer.stale or .undeleted: must be deleted */
 	struct service *service; /* NULL: none claims it */
 	struct frontend_key at;
-	enum address_kind kind;
+	uint16_t index; /* in service->object->ports */
+	enum address_kind kind : 8;
 	bool here;    /* as in struct address */
 	bool claimed; /* by the current object of the Service */
 	bool written; /* is in the maps */
-	size_t index; /* in service->object->ports */
-	size_t backends;
+	uint32_t backends;
 	uint64_t fingerprint; /* of the backends in the maps; 0: unknown */
 };
 
@@ -139,6 +197,8 @@ struct port_backends {
 	enum backend_source source;
 	size_t backends;   /* at most: an address may be in several slices */
 	size_t granted;	   /* by the quotas */
+	bool external;	   /* clients outside the cluster use it, with the same backends on every node */
+	bool has_table;	   /* granted by the quota, if any port of the list is external */
 };
 
 /* The backends of all ports of a Service; valid until it or its slices change. */
@@ -161,9 +221,10 @@ struct writing {
 	struct service_backends resolved;
 	struct placed *v; /* by port: those with the same backends are adjacent */
 	size_t count, next;
+	uint64_t ranges_fingerprint[2]; /* of the granted source ranges */
 	bool failed;
 	char failure[320], dispute[320];
-	size_t holds[2];
+	uint32_t holds[2];
 };
 
 struct balancer {
@@ -173,16 +234,27 @@ struct balancer {
 	char *hint[HINT_KINDS]; /* this node's name and zone, between commas; NULL: not known */
 	uint8_t key[SIPHASH_KEY_SIZE]; /* of hashes */
 	struct balancer_options options;
-	struct ip node_addresses[NODE_ADDRESSES];
+	struct ip node_addresses[NODE_PORT_ADDRESSES];
 	size_t node_address_count;
 	struct prefix *pod_cidrs; /* disjoint, sorted */
 	size_t pod_cidr_count;
-	struct table namespaces, services, slices, frontends, claims;
+	struct ip *all_node_addresses;
+	size_t all_node_address_count;
+	struct table namespaces, services, slices, frontends, claims, cluster_ips, cidrs;
+	struct list dirty_ips, failed_ips; /* ClusterIPs to write, and to write again */
+	bool ips_lost;	     /* some could not be recorded without memory */
+	bool cidrs_failed;   /* must be written again */
+	bool cidrs_changed;  /* the ServiceCIDRs, or what they must not overlap */
+	char *cidrs_problem; /* NULL: none */
 	struct list dirty, busy, failed, stale, problems;
+	struct list healths;	       /* Services with a health check port */
+	bool healths_changed;
 	struct list undeleted; /* stale ones whose deletion has failed */
 	size_t object_count;
 	size_t written[2][2];		/* frontends in the maps; [1] external; of each [0] of IPv4, [1] of IPv6 */
+	size_t without_backends;	/* of all of them */
 	size_t backends[2];		/* of all of them */
+	bool released;			/* balancer_release() */
 	bool loaded;			/* the maps have been read */
 	bool again;			/* the next run retries what has failed */
 	struct dp_backend *v;		/* backends of the list that is being written */
@@ -192,8 +264,30 @@ struct balancer {
 	struct histogram latency;
 };
 
+/* --- hashes of tables --- */
+
+static inline uint64_t name_hash(const struct balancer *b, const char *namespace, const char *name)
+{
+	struct siphash h;
+
+	siphash_begin(&h, b->key);
+	siphash_string(&h, namespace);
+	siphash_string(&h, name);
+	return siphash_end(&h);
+}
+
+static inline uint64_t address_hash(const struct balancer *b, const struct ip *ip)
+{
+	struct siphash h;
+
+	siphash_begin(&h, b->key);
+	siphash_bytes(&h, ip, sizeof(*ip));
+	return siphash_end(&h);
+}
+
 /* --- balancer_objects.c --- */
 
+struct service *service_find(const struct balancer *b, const char *namespace, const char *name); /* NULL */
 void service_free(struct balancer *b, struct service *s); /* one without slices and frontends */
 void slice_free(struct balancer *b, struct slice *slice);
 int service_cmp(const struct service *a, const struct service *b); /* by namespace and name */
@@ -207,11 +301,31 @@ void writing_stop(struct service *s);
 
 /* --- balancer_addresses.c --- */
 
+
 int claims_make(const struct balancer *b, const struct service_object *object, struct claims *claims); /* -ENOMEM */
 /* Those of the Service's new object; or none. */
 void claims_replace(struct balancer *b, struct service *s, struct claims claims);
 int addresses_update(const struct balancer *b, struct service *s); /* -ENOMEM: none */
 void addresses_free(struct service *s);
+
+/* --- balancer_cluster_ips.c --- */
+
+void cluster_ips_changed(struct balancer *b, const struct service *s); /* those of the Service, or its state */
+bool cluster_ips_write(struct balancer *b); /* false: the next run continues */
+bool cluster_ips_failed(const struct balancer *b); /* they, or the ServiceCIDRs, must be written again */
+void cluster_ips_retry(struct balancer *b);
+int cluster_ips_load(struct balancer *b, struct err *err); /* from the maps */
+void cidrs_write(struct balancer *b); /* once all ClusterIPs are written */
+void cluster_ips_free(struct balancer *b);
+
+/* --- balancer_ranges.c --- */
+
+/* The Service's source ranges of a family: how many, and the first one. */
+size_t source_ranges(const struct service_object *object, bool v6, const struct prefix **first);
+/* Whether its source ranges apply to addresses of that family. */
+bool has_source_ranges(const struct service *s, bool v6);
+/* A keyed hash of the granted ones. */
+uint64_t source_ranges_fingerprint(const struct balancer *b, const struct service *s, bool v6);
 
 /* --- balancer_grants.c --- */
 
@@ -222,6 +336,10 @@ int quotas_grant(struct balancer *b);
 /* What exceeds its quotas, as a sentence; "": nothing. */
 void quota_problem(const struct service *s, char *text, size_t size);
 
+/* --- balancer_health.c --- */
+
+void health_update(struct balancer *b, struct service *s);
+
 /* --- balancer_frontends.c --- */
 
 /* The Service's frontend; NULL: it has none with this address and port. */
@@ -231,7 +349,7 @@ bool frontend_is_first(const struct balancer *b, const struct frontend *f, const
 /* The port's number at an address of the kind; 0: it has none there. */
 uint16_t frontend_port(const struct service_port *port, enum address_kind kind);
 /* Notes whether it is in the maps, and its number of backends. */
-void frontend_is_written(struct balancer *b, struct frontend *f, bool written, size_t backends);
+void frontend_is_written(struct balancer *b, struct frontend *f, bool written, uint32_t backends);
 /* Adds and releases frontends to match the Service's object. -ENOMEM leaves it dirty. */
 int frontends_update(struct balancer *b, struct service *s);
 void frontend_free(struct balancer *b, struct frontend *f);
@@ -244,6 +362,8 @@ void service_backends_free(struct service_backends *j);
 #define _cleanup_service_backends_ _cleanup_(service_backends_free)
 /* Whether the two share a list. */
 bool port_backends_same(const struct port_backends *a, const struct port_backends *b);
+/* The blocks of the table for the list that begins with the i-th port; 0: it needs none. */
+size_t port_backends_blocks(const struct balancer *b, const struct service_backends *j, size_t i);
 /* Writes the granted backends of a port into balancer.v: how many, or -ENOMEM. */
 ssize_t port_backends_list(struct balancer *b, const struct service *s, const struct service_backends *j,
 			   const struct port_backends *port);

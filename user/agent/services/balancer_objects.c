@@ -10,16 +10,6 @@
 #include "array.h"
 #include "cleanup.h"
 
-static uint64_t name_hash(const struct balancer *b, const char *namespace, const char *name)
-{
-	struct siphash h;
-
-	siphash_begin(&h, b->key);
-	siphash_string(&h, namespace);
-	siphash_string(&h, name);
-	return siphash_end(&h);
-}
-
 /* --- namespaces --- */
 
 static struct service_namespace *namespace_get(struct balancer *b, const char *name)
@@ -63,7 +53,7 @@ int service_cmp(const struct service *a, const struct service *b)
 	return c ? c : strcmp(a->name, b->name);
 }
 
-static struct service *service_find(const struct balancer *b, const char *namespace, const char *name)
+struct service *service_find(const struct balancer *b, const char *namespace, const char *name)
 {
 	struct service *s;
 
@@ -81,14 +71,12 @@ static struct service *service_get(struct balancer *b, const char *namespace, co
 
 	if (s || !t)
 		return s;
-	s = calloc(1, sizeof(*s));
-	if (s)
-		s->name = strdup(name);
-	if (!s || !s->name) {
-		free(s);
+	s = calloc(1, offsetof(struct service, name) + strlen(name) + 1);
+	if (!s) {
 		namespace_release(b, t);
 		return NULL;
 	}
+	memcpy(s->name, name, strlen(name) + 1);
 	s->namespace = t;
 	list_append(&t->services, &s->of_namespace);
 	table_add(&b->services, &s->by_name, name_hash(b, namespace, name));
@@ -117,10 +105,10 @@ void service_free(struct balancer *b, struct service *s)
 	list_remove(&s->queued);
 	list_remove(&s->failed);
 	list_remove(&s->problems);
+	list_remove(&s->healths);
 	writing_stop(s);
 	namespace_release(b, s->namespace);
 	free(s->problem);
-	free(s->name);
 	free(s);
 }
 
@@ -132,7 +120,7 @@ static int port_name_cmp(const void *pa, const void *pb, void *arg)
 }
 
 /* Cuts the ports to the maximum. Returns how many were cut. */
-static size_t ports_cut(struct service_object *object)
+static uint32_t ports_cut(struct service_object *object)
 {
 	const size_t count = object->port_count, kept = count < SERVICE_PORTS_MAX ? count : SERVICE_PORTS_MAX;
 	struct service_port *fewer;
@@ -144,28 +132,42 @@ static size_t ports_cut(struct service_object *object)
 	object->port_count = kept;
 	fewer = realloc(object->ports, kept * sizeof(*fewer));
 	object->ports = fewer ?: object->ports;
-	return count - kept;
+	return (uint32_t)(count - kept);
+}
+
+/* Indices of the ports, sorted by name; *sorted NULL: there are fewer than two. -ENOMEM */
+static int ports_sort(const struct service_object *object, uint16_t **sorted)
+{
+	uint16_t *v;
+
+	*sorted = NULL;
+	if (object->port_count < 2)
+		return 0;
+	v = calloc(object->port_count, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; i < object->port_count; i++)
+		v[i] = (uint16_t)i;
+	qsort_r(v, object->port_count, sizeof(*v), port_name_cmp, object->ports);
+	*sorted = v;
+	return 0;
 }
 
 int balancer_put_service(struct balancer *b, struct service_object *object)
 {
-	const size_t not_programmed = ports_cut(object);
-	uint16_t *by_port_name = calloc(object->port_count + 1, sizeof(*by_port_name));
+	const uint32_t not_programmed = ports_cut(object);
+	_cleanup_free_ uint16_t *by_port_name = NULL;
 	struct claims claims = { 0 };
-	const bool made = by_port_name && claims_make(b, object, &claims) == 0;
-	struct service *s = made ? service_get(b, object->namespace, object->name) : NULL;
+	struct service *s = NULL;
 
+	if (ports_sort(object, &by_port_name) == 0 && claims_make(b, object, &claims) == 0)
+		s = service_get(b, object->namespace, object->name);
 	if (!s) {
-		free(by_port_name);
 		free(claims.v);
 		service_object_free(object);
 		return -ENOMEM;
 	}
-	for (size_t i = 0; i < object->port_count; i++)
-		by_port_name[i] = (uint16_t)i;
-	if (object->port_count)
-		qsort_r(by_port_name, object->port_count, sizeof(*by_port_name), port_name_cmp, object->ports);
-	service_set_object(b, s, object, by_port_name, claims);
+	service_set_object(b, s, service_object_pack(object), take_ptr(by_port_name), claims);
 	s->ports_not_programmed = not_programmed;
 	service_changed(b, s);
 	return 0;
@@ -188,10 +190,20 @@ static struct slice *slice_find(const struct balancer *b, const char *namespace,
 	struct slice *s;
 
 	table_each_hash(s, &b->slices, name_hash(b, namespace, name), by_name) {
-		if (strcmp(s->namespace, namespace) == 0 && strcmp(s->name, name) == 0)
+		if (strcmp(s->service->namespace->name, namespace) == 0 && strcmp(slice_text(s), name) == 0)
 			return s;
 	}
 	return NULL;
+}
+
+static void hints_free(struct slice_hints *hints)
+{
+	if (!hints)
+		return;
+	for (int kind = 0; kind < HINT_KINDS; kind++)
+		free(hints->hinted[kind]);
+	slice_object_free(hints->object);
+	free(hints);
 }
 
 void slice_free(struct balancer *b, struct slice *slice)
@@ -199,19 +211,10 @@ void slice_free(struct balancer *b, struct slice *slice)
 	table_remove(&b->slices, &slice->by_name);
 	list_remove(&slice->of_service);
 	service_changed(b, slice->service);
-	for (size_t i = 0; i < slice->port_count; i++)
-		free(slice->ports[i].name);
-	free(slice->ports);
-	free(slice->v);
-	for (int kind = 0; kind < HINT_KINDS; kind++)
-		free(slice->hinted[kind]);
-	slice_object_free(slice->object);
-	free(slice->namespace);
-	free(slice->name);
+	hints_free(slice->hints);
 	free(slice);
 }
 
-/* The endpoint's kind; ENDPOINT_KINDS: not a backend. */
 static int endpoint_kind(const struct balancer *b, const struct slice_endpoint *ep)
 {
 	const bool here = *ep->node && strcmp(ep->node, b->node_name) == 0;
@@ -219,7 +222,7 @@ static int endpoint_kind(const struct balancer *b, const struct slice_endpoint *
 	if (ep->ready)
 		return here ? ENDPOINTS_READY_HERE : ENDPOINTS_READY;
 	if (!ep->serving || !ep->terminating)
-		return ENDPOINT_KINDS;
+		return ENDPOINTS_NOT_READY;
 	return here ? ENDPOINTS_DRAINING_HERE : ENDPOINTS_DRAINING;
 }
 
@@ -238,69 +241,106 @@ static bool has_hints(const struct slice_object *object)
 }
 
 /* Selects the endpoints that hints name this node or its zone for. -ENOMEM: as before. */
-static int slice_fill_hinted(const struct balancer *b, struct slice *slice, const struct slice_object *object, int kind)
+static int hints_select(const struct balancer *b, const struct slice *slice, struct slice_hints *hints, int kind)
 {
+	const struct slice_object *object = hints->object;
+	const size_t size = slice_address_size(slice);
+	uint8_t *found = calloc(slice->ends[ENDPOINTS_READY] + 1, size);
 	const char *mine = b->hint[kind];
-	struct ip *found = NULL;
-	size_t room = 0, count = 0;
 	bool unhinted = false;
+	size_t count = 0;
 
+	if (!found)
+		return -ENOMEM;
 	for (size_t i = 0; i < object->endpoint_count; i++) {
 		const struct slice_endpoint *ep = &object->endpoints[i];
-		const char *hints = hints_of(ep, kind);
+		const char *names = hints_of(ep, kind);
 
 		if (!ep->ready)
 			continue;
-		unhinted |= !hints;
-		if (hints && mine && strstr(hints, mine) && array_push(found, room, count, ep->address) < 0) {
-			free(found);
-			return -ENOMEM;
-		}
+		unhinted |= !names;
+		if (names && mine && strstr(names, mine))
+			memcpy(found + count++ * size, ep->address.bytes, size);
 	}
-	free(slice->hinted[kind]);
-	slice->hinted[kind] = found;
-	slice->hinted_count[kind] = count;
-	slice->unhinted[kind] = unhinted;
+	free(hints->hinted[kind]);
+	hints->hinted[kind] = reallocarray(found, count + 1, size) ?: found;
+	hints->count[kind] = count;
+	hints->unhinted[kind] = unhinted;
 	return 0;
 }
 
-static void slice_fill(const struct balancer *b, struct slice *slice, const struct slice_object *object)
+/* Takes over the object. NULL: no memory, and the object is still the caller's. */
+static struct slice_hints *hints_new(const struct balancer *b, const struct slice *slice, struct slice_object *object)
 {
-	size_t count = 0;
+	struct slice_hints *hints = calloc(1, sizeof(*hints));
+
+	if (!hints)
+		return NULL;
+	hints->object = object;
+	if (hints_select(b, slice, hints, HINTS_NODE) == 0 && hints_select(b, slice, hints, HINTS_ZONE) == 0)
+		return hints;
+	hints->object = NULL;
+	hints_free(hints);
+	return NULL;
+}
+
+static void slice_fill_addresses(const struct balancer *b, struct slice *slice, const struct slice_object *object)
+{
+	const size_t size = slice_address_size(slice);
+	uint32_t count = 0;
 
 	for (int kind = 0; kind < ENDPOINT_KINDS; kind++) {
 		for (size_t i = 0; i < object->endpoint_count; i++) {
 			if (endpoint_kind(b, &object->endpoints[i]) == kind)
-				slice->v[count++] = object->endpoints[i].address;
+				memcpy(slice_addresses(slice) + count++ * size, object->endpoints[i].address.bytes,
+				       size);
 		}
 		slice->ends[kind] = count;
 	}
-	slice->v6 = object->endpoint_count && object->endpoints[0].address.family == AF_INET6;
 }
 
-/* Takes what it needs from the object, or all of it (slice->object). */
+/* Copies the text to *end, and moves it on. */
+static uint32_t slice_fill_text(const struct slice *slice, char **end, const char *text)
+{
+	const uint32_t offset = (uint32_t)(*end - slice_text(slice));
+
+	*end = stpcpy(*end, text) + 1;
+	return offset;
+}
+
+/* Copies what it needs from the object; it keeps an object with hints. */
 static struct slice *slice_new(const struct balancer *b, struct slice_object *object)
 {
-	struct slice *slice = calloc(1, sizeof(*slice));
-	struct ip *v = calloc(object->endpoint_count ? object->endpoint_count : 1, sizeof(*v));
+	const bool v6 = object->endpoint_count && object->endpoints[0].address.family == AF_INET6;
+	const size_t address_bytes = object->endpoint_count * (v6 ? 16 : 4);
+	size_t text_bytes = strlen(object->name) + 1;
+	struct slice *slice;
+	char *end;
 
-	if (!slice || !v || slice_fill_hinted(b, slice, object, HINTS_NODE) < 0 ||
-	    slice_fill_hinted(b, slice, object, HINTS_ZONE) < 0) {
-		if (slice)
-			free(slice->hinted[HINTS_NODE]);
-		free(slice);
-		free(v);
+	for (size_t i = 0; i < object->port_count; i++)
+		text_bytes += strlen(object->ports[i].name) + 1;
+	slice = calloc(1, offsetof(struct slice, ports) + object->port_count * sizeof(*slice->ports) + address_bytes +
+			      text_bytes);
+	if (!slice)
 		return NULL;
+	slice->v6 = v6;
+	slice->port_count = (uint32_t)object->port_count;
+	slice_fill_addresses(b, slice, object);
+	end = slice_text(slice);
+	slice_fill_text(slice, &end, object->name);
+	for (size_t i = 0; i < object->port_count; i++) {
+		const struct service_port *port = &object->ports[i];
+
+		slice->ports[i] =
+		    (struct slice_port){ slice_fill_text(slice, &end, port->name), port->port, port->protocol };
 	}
-	slice->v = v;
-	slice_fill(b, slice, object);
-	slice->object = has_hints(object) ? object : NULL;
-	slice->namespace = take_ptr(object->namespace);
-	slice->name = take_ptr(object->name);
-	slice->ports = take_ptr(object->ports);
-	slice->port_count = object->port_count;
-	object->port_count = 0;
-	return slice;
+	if (!has_hints(object))
+		return slice;
+	slice->hints = hints_new(b, slice, object);
+	if (slice->hints)
+		return slice;
+	free(slice);
+	return NULL;
 }
 
 int balancer_put_slice(struct balancer *b, struct slice_object *object)
@@ -324,8 +364,8 @@ int balancer_put_slice(struct balancer *b, struct slice_object *object)
 	if (old)
 		slice_free(b, old);
 	if (slice)
-		table_add(&b->slices, &slice->by_name, name_hash(b, slice->namespace, slice->name));
-	if (!slice || !slice->object)
+		table_add(&b->slices, &slice->by_name, name_hash(b, object->namespace, object->name));
+	if (!slice || !slice->hints)
 		slice_object_free(object);
 	return 0;
 }
@@ -344,9 +384,9 @@ int balancer_set_zone(struct balancer *b, const char *zone)
 	b->hint[HINTS_ZONE] = hint;
 	free(before);
 	table_each(slice, &b->slices, by_name) {
-		if (!slice->object)
+		if (!slice->hints)
 			continue;
-		if (slice_fill_hinted(b, slice, slice->object, HINTS_ZONE) < 0)
+		if (hints_select(b, slice, slice->hints, HINTS_ZONE) < 0)
 			return -ENOMEM;
 		service_changed(b, slice->service);
 	}

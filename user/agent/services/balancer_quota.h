@@ -17,6 +17,9 @@ enum quota {
 	QUOTA_PORTS6,
 	QUOTA_BACKENDS4, /* elements of lists of IPv4 backends; a list that ports of one Service share counts once */
 	QUOTA_BACKENDS6,
+	QUOTA_TABLES, /* blocks of the tables of lists, of both families */
+	QUOTA_RANGES4, /* source ranges; those beyond it are not programmed: clients in them are refused */
+	QUOTA_RANGES6,
 	QUOTAS,
 };
 
@@ -25,8 +28,16 @@ enum quota {
 #define SERVICE_PORTS_MAX 4096
 #define SERVICE_ADDRESSES_MAX 1024 /* of load balancers, and external IPs */
 #define SERVICE_BACKENDS_MAX 16384
+#define SERVICE_RANGES_MAX 1024
+#define NAMESPACE_RANGES_MAX (NODE_RANGES_MAX / 2)
+/* A new set is written before the old one is deleted. */
+#define NODE_RANGES_MAX (WR_MAX_SOURCE_RANGES / 2)
 #define NAMESPACE_PORTS_MAX (WR_MAX_SERVICES / 2)
 #define NAMESPACE_BACKENDS_MAX (WR_MAX_BACKENDS / 2)
+#define SERVICE_TABLES_MAX (WR_MAX_TABLE_BLOCKS / 16)
+#define NAMESPACE_TABLES_MAX (WR_MAX_TABLE_BLOCKS / 2)
+/* New tables are written before the old ones are deleted. */
+#define NODE_TABLES_MAX (WR_MAX_TABLE_BLOCKS - WR_MAX_TABLE_BLOCKS / 8)
 #define NODE_PORTS_MAX WR_MAX_SERVICES
 /* A new list is written before the old one is deleted, so there must be room for the longest. */
 #define NODE_BACKENDS_MAX (WR_MAX_BACKENDS - SERVICE_BACKENDS_MAX)

@@ -5,16 +5,25 @@
 
 #include "agent.h"
 #include "cleanup.h"
-#include "json.h"
 #include "enum_names.h"
+#include "file.h"
+#include "json.h"
+#include "log.h"
+#include "paths.h"
+
+json_t *answer_error(const struct err *err)
+{
+	return json_pack("{s:{s:i, s:s, s:s}}", "error", "errno", err->num, "message", err->msg, "hint", err->hint);
+}
+
+#define ENDPOINTS_MAX 10000 /* of a Service: the answer is made in one turn of the loop */
 
 static json_t *hex(uint64_t number)
 {
 	return json_sprintf("0x%" PRIx64, number);
 }
 
-/* As in Kubernetes objects. */
-static const char *protocol_name(uint8_t protocol)
+const char *protocol_name(uint8_t protocol)
 {
 	return protocol == IPPROTO_TCP ? "TCP" : protocol == IPPROTO_UDP ? "UDP" : "SCTP";
 }
@@ -235,29 +244,76 @@ static json_t *cluster_json(struct agent *agent)
 
 /* --- services --- */
 
+/* Its health check port, and what it answers; NULL: it has none. */
+static json_t *health_json(const struct agent *agent, const char *namespace, const char *name)
+{
+	const char *problem;
+	const uint16_t port = health_ports_find(agent->health_ports, namespace, name, &problem);
+	const size_t endpoints = port ? balancer_health_endpoints(agent->balancer, namespace, name) : 0;
+
+	if (!port)
+		return NULL;
+	return json_pack("{s:i, s:i, s:I, s:s?}", "port", (int)port, "status",
+			 endpoints && agent_services_healthy(agent) ? 200 : 503, "endpoints", (json_int_t)endpoints, "problem",
+			 *problem ? problem : NULL);
+}
+
+struct frontends {
+	struct agent *agent;
+	json_t *list;
+};
+
 static int add_frontend(const struct balancer_frontend *frontend, void *arg)
 {
 	static const char *const types[] = { [SERVICE_CLUSTER_IP] = "ClusterIP",
 					     [SERVICE_NODE_PORT] = "NodePort",
 					     [SERVICE_LOAD_BALANCER] = "LoadBalancer",
 					     [SERVICE_EXTERNAL_NAME] = "ExternalName" };
-	const struct service_object *service = frontend->service;
-	json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:i, s:s, s:s, s:s, s:i, s:I, s:b, s:s?}", "namespace",
+	const struct service_object *service = frontend->service, *owner = frontend->owner;
+	struct frontends *frontends = arg;
+	json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:i, s:s, s:s, s:s, s:i, s:I, s:b, s:b, s:o, s:s?}", "namespace",
 				 service->namespace, "name", service->name, "type", types[service->type], "address",
 				 json_ip(frontend->ip), "port", (int)frontend->number, "protocol",
 				 protocol_name(frontend->port->protocol), "scope",
 				 frontend->external ? "external" : "cluster", "port_name", frontend->port->name, "node_port",
-				 (int)frontend->port->node_port, "backends", (json_int_t)frontend->backends, "written",
-				 frontend->written, "problem", *frontend->problem ? frontend->problem : NULL);
+				 (int)frontend->port->node_port, "backends", (json_int_t)frontend->backends, "local",
+				 frontend->local, "written", frontend->written, "owner",
+				 owner ? json_sprintf("%s/%s", owner->namespace, owner->name) : json_null(), "problem",
+				 *frontend->problem ? frontend->problem : NULL);
+	json_t *health = health_json(frontends->agent, service->namespace, service->name);
 
-	return json_array_append_new(arg, json) < 0 ? -ENOMEM : 0;
+	if (health)
+		json_object_set_new(json, "health", health);
+	return json_array_append_new(frontends->list, json) < 0 ? -ENOMEM : 0;
 }
 
 json_t *answer_services(struct agent *agent)
 {
 	json_auto_t *list = json_array();
 
-	return balancer_each(agent->balancer, add_frontend, list) == 0 ? json_pack("{s:O}", "services", list) : NULL;
+	return balancer_each(agent->balancer, add_frontend, &(struct frontends){ agent, list }) == 0 ? json_pack("{s:O}", "services", list) : NULL;
+}
+
+static int add_endpoint(const struct balancer_endpoint *e, void *arg)
+{
+	json_t *json = json_pack("{s:s, s:s, s:i, s:b, s:o, s:i, s:s, s:s?}", "port_name", e->port->name, "protocol",
+				 protocol_name(e->port->protocol), "family", e->v6 ? 6 : 4, "local", e->local, "address",
+				 json_ip(e->ip), "port", (int)e->target, "state", e->state, "unused", e->unused);
+
+	/* Ports and endpoints multiply: they are what a tenant writes. */
+	if (json_array_size(arg) == ENDPOINTS_MAX) {
+		json_decref(json);
+		return -E2BIG;
+	}
+	return json_array_append_new(arg, json) < 0 ? -ENOMEM : 0;
+}
+
+json_t *answer_service(struct agent *agent, const char *namespace, const char *name)
+{
+	json_auto_t *list = json_array();
+	int ret = balancer_each_endpoint(agent->balancer, namespace, name, add_endpoint, list);
+
+	return ret == -ENOMEM ? NULL : json_pack("{s:O, s:b}", "service", list, "truncated", ret == -E2BIG);
 }
 
 static json_t *services_json(struct agent *agent)
@@ -265,11 +321,39 @@ static json_t *services_json(struct agent *agent)
 	struct balancer_counts c;
 
 	balancer_count(agent->balancer, &c);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "services", (json_int_t)c.services, "slices",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b}", "services", (json_int_t)c.services, "slices",
 			 (json_int_t)c.slices, "addresses", (json_int_t)c.frontends[0] + (json_int_t)c.frontends[1] +
 				 (json_int_t)c.external[0] + (json_int_t)c.external[1],
 			 "backends", (json_int_t)c.backends[0] + (json_int_t)c.backends[1], "problems",
-			 (json_int_t)c.problems, "failures", (json_int_t)c.failures);
+			 (json_int_t)c.problems, "failures", (json_int_t)c.failures, "released",
+			 balancer_released(agent->balancer), "pending", balancer_pending(agent->balancer));
+}
+
+/* The maps are written at the end of this iteration of the loop, and of those that follow. */
+static json_t *services_release(struct agent *agent, bool released)
+{
+	struct err err;
+	int ret = dir_make(WARREN_STATE_DIR, &err);
+
+	if (ret == 0)
+		ret = released ? file_write_durable(WARREN_RELEASED_FILE, "", 0, 0600, &err)
+			       : file_remove_durable(WARREN_RELEASED_FILE, &err);
+	if (ret < 0)
+		return answer_error(&err);
+	log_info("Services are %s", released ? "released to another service proxy" : "taken");
+	agent->reconcile.taking = !released && (agent->reconcile.taking || balancer_released(agent->balancer));
+	balancer_release(agent->balancer, released);
+	return json_object();
+}
+
+json_t *answer_services_take(struct agent *agent)
+{
+	return services_release(agent, false);
+}
+
+json_t *answer_services_release(struct agent *agent)
+{
+	return services_release(agent, true);
 }
 
 /* --- status --- */

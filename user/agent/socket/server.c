@@ -101,8 +101,7 @@ static void reply(struct client *client, json_t *json)
 
 static void reply_error(struct client *client, const struct err *err)
 {
-	reply(client,
-	       json_pack("{s:{s:i, s:s, s:s}}", "error", "errno", err->num, "message", err->msg, "hint", err->hint));
+	reply(client, answer_error(err));
 }
 
 /* --- requests --- */
@@ -138,6 +137,8 @@ static json_t *(*const answers[])(struct agent *agent) = {
 	[REQUEST_PODS] = answer_pods,
 	[REQUEST_SERVICES] = answer_services,
 	[REQUEST_STATUS] = answer_status,
+	[REQUEST_SERVICES_TAKE] = answer_services_take,
+	[REQUEST_SERVICES_RELEASE] = answer_services_release,
 };
 
 static void serve(struct client *client)
@@ -146,6 +147,14 @@ static void serve(struct client *client)
 
 	if (request_parse(client->in, client->used, &client->request, &err) < 0) {
 		reply_error(client, &err);
+		return;
+	}
+	if (client->request.method == REQUEST_SERVICE) {
+		reply(client, answer_service(client->server->agent, client->request.namespace, client->request.name));
+		return;
+	}
+	if (client->request.method == REQUEST_EXPLAIN) {
+		reply(client, answer_explanation(client->server->agent, &client->request.explain));
 		return;
 	}
 	if (client->request.method != REQUEST_ENDPOINT) {

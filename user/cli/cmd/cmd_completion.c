@@ -93,6 +93,12 @@ static void value_words(FILE *f, const struct command *commands, enum cli_comple
 		for (uint32_t i = 0; i < WR_REASONS; i++)
 			fprintf(f, "%s ", reason_name(i));
 		break;
+	case COMPLETE_PLACE:
+		fputs("host world", f);
+		break;
+	case COMPLETE_VERDICT:
+		fputs("allowed denied", f);
+		break;
 	case COMPLETE_COMMAND:
 		next_words(f, commands, "");
 		break;
@@ -111,6 +117,7 @@ static void option_words(FILE *f, const struct cli_option *options)
 /* Of a command, or of a group, whose `command` is NULL. */
 static void entry(FILE *f, const struct command *commands, const char *name, const struct command *command)
 {
+	const struct command *runs = command ?: command_default(commands, name);
 	const struct cli_arg *args = command ? command->args : NULL;
 
 	fprintf(f, "\tnext['%s']='", name);
@@ -119,13 +126,13 @@ static void entry(FILE *f, const struct command *commands, const char *name, con
 	else
 		next_words(f, commands, name);
 	fprintf(f, "'\n\toptions['%s']='", name);
-	if (command)
-		option_words(f, command->options);
+	if (runs)
+		option_words(f, runs->options);
 	option_words(f, common_options);
 	fprintf(f, "'\n");
 	if (args && args[0].complete != COMPLETE_NOTHING && (args[0].many || args[0].complete == args[1].complete))
 		fprintf(f, "\tagain['%s']=\n", name);
-	for (const struct cli_option *o = command ? command->options : NULL; o && o->name; o++) {
+	for (const struct cli_option *o = runs ? runs->options : NULL; o && o->name; o++) {
 		if (!o->value)
 			continue;
 		fprintf(f, "\tvalues['%s --%s']='", name, o->name);

@@ -34,30 +34,19 @@ static void out_side(struct shown *s, const char *key, const struct ip *ip, uint
 
 static void out_flow_state(struct out *o, const struct dp_flow *f)
 {
-	uint32_t flags = f->ct.flags;
+	const enum dp_flow_state state = dp_flow_state(f);
 
-	if (f->dead)
-		out_word(o, "state", "dead", OUT_PLAIN);
-	else if (flags & (WR_CT_DENIED_EGRESS | WR_CT_DENIED_INGRESS))
-		out_word(o, "state", "denied", OUT_RED);
-	else if (flags & WR_CT_RESET)
-		out_word(o, "state", "reset", OUT_PLAIN);
-	else if (flags & (WR_CT_FIN_INITIATOR | WR_CT_FIN_RESPONDER))
-		out_word(o, "state", "closing", OUT_PLAIN);
-	else if (flags & WR_CT_REPLIED)
-		out_word(o, "state", "replied", OUT_GREEN);
-	else
-		out_word(o, "state", "new", OUT_PLAIN);
+	out_word(o, "state", dp_flow_state_name(state),
+		 state == DP_FLOW_DENIED ? OUT_RED : state == DP_FLOW_REPLIED ? OUT_GREEN : OUT_PLAIN);
 }
 
 /* The rule by which an enforcement point allows the flow, or why it denies it; "-" if that side is no local pod. */
 static void out_point(struct out *o, const struct dp_flow *f, uint32_t direction)
 {
 	const struct wr_policy_verdict *at = &f->ct.at[direction];
-	bool denied = f->ct.flags & (direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS);
-	bool evaluated = at->rule != WR_RULE_NONE || denied;
+	bool denied = dp_ct_is_denied(&f->ct, direction);
 	char text[RULE_STRLEN], number[NUMBER_STRLEN];
-	const char *because = evaluated ? rule_text(at->rule, 0, text) : NULL;
+	const char *because = dp_flow_is_evaluated(f, direction) ? rule_text(at->rule, 0, text) : NULL;
 
 	out_field(o, direction_name(direction),
 		  json_pack("{ss?sbsIsIss}", "because", because, "denied", denied, "rule", (json_int_t)at->rule,
@@ -71,11 +60,13 @@ static void out_life(struct out *o, const struct dp_flow *f)
 		   (f->expires_in_ms + 999) / 1000);
 }
 
-/* The service frontend that the initiator sends to: address, port and name; "-": it sends to the responder itself. */
+/*
+ * The service frontend that the initiator sends to: address, port and name ("hostPort": that of the responder), and the
+ * initiator's own port, if that is remapped; "-": it sends to the responder itself.
+ */
 static int out_service(struct shown *s, const struct dp_flow *f)
 {
-	char socket[SOCKET_STRLEN], buf[SERVICE_NAME_MAX];
-	const struct service_row *row;
+	char socket[SOCKET_STRLEN], buf[SERVICE_NAME_MAX], from[32] = "";
 	const char *name;
 
 	if (f->service.family == AF_UNSPEC) {
@@ -85,10 +76,11 @@ static int out_service(struct shown *s, const struct dp_flow *f)
 	if (!s->services_loaded && service_rows_load(s->cli, &s->services) < 0)
 		return -s->cli->err.num;
 	s->services_loaded = true;
-	row = service_rows_find(&s->services, &f->service, f->service_port, f->protocol);
-	name = row ? service_row_name(row, buf) : NULL;
-	out_fieldf(s->cli->out, "service", service_json(&f->service, f->service_port, name), OUT_PLAIN, "%s%s%s",
-		   socket_format(&f->service, f->service_port, socket), name ? " " : "", name ?: "");
+	name = service_rows_name(&s->services, f, buf);
+	if (f->client_port)
+		snprintf(from, sizeof(from), " from port %u", f->client_port);
+	out_fieldf(s->cli->out, "service", service_json(f, name), OUT_PLAIN, "%s%s%s%s",
+		   socket_format(&f->service, f->service_port, socket), name ? " " : "", name ?: "", from);
 	return 0;
 }
 

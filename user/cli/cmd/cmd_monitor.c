@@ -2,11 +2,10 @@
 /* warren monitor: drops and newly evaluated flows, as they happen. */
 #include <errno.h>
 #include <inttypes.h>
-#include <net/if.h>
-#include <poll.h>
-#include <signal.h>
+#include <net/if.h> /* before linux/icmp.h, which else defines the same */
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 
 #include "cleanup.h"
@@ -14,10 +13,27 @@
 #include "clock.h"
 #include "enum_names.h"
 #include "events.h"
+#include "explanation.h"
 #include "flows.h"
 #include "json.h"
+#include "live.h"
 #include "packet.h"
 #include "peers.h"
+
+/*
+ * Asking the agent takes at most this part of its time, after a burst: denials may come at any rate, and what one costs
+ * depends on the policies.
+ */
+#define ASK_FRACTION 10 /* a tenth */
+#define ASK_BURST_NS (NS_PER_S / 10)
+
+/* The last explanation of a class and direction. */
+#define EXPLAINED 64
+struct explained {
+	struct denial denial;
+	json_t *explanation; /* NULL: none yet */
+	uint64_t read;	     /* CLOCK_MONOTONIC */
+};
 
 struct monitor {
 	struct cli *cli;
@@ -30,6 +46,8 @@ struct monitor {
 	bool drops, allows; /* kinds of events to show */
 	int64_t left;	    /* events still to show; -1: no limit */
 	struct wr_event_stats before; /* when listening began */
+	struct explained explained[EXPLAINED];
+	uint64_t ask_ns; /* CLOCK_MONOTONIC: the agent's time up to then is used */
 };
 
 /* --- pods and nodes --- */
@@ -130,61 +148,164 @@ static const char *find_service(struct monitor *m, const struct ip *ip, uint16_t
  */
 static void describe_service(struct monitor *m, const struct wr_event *ev, const struct packet *p, char *buf, size_t size)
 {
-	const struct dp_flow flow = { .ip = { p->source, p->destination },
-				      .port = { p->source_port, p->destination_port },
-				      .protocol = p->l4_proto };
+	struct dp_flow flow = { .ip = { p->source, p->destination },
+				.port = { p->source_port, p->destination_port },
+				.protocol = p->l4_proto,
+				.service = p->destination,
+				.service_port = p->destination_port };
 	const char *name = NULL, *protocol = l4_proto_name(p->l4_proto);
-	char socket[SOCKET_STRLEN], name_buf[SERVICE_NAME_MAX];
-	struct ip ip = p->destination;
-	uint16_t port = p->destination_port;
+	char socket[SOCKET_STRLEN], name_buf[SERVICE_NAME_MAX], from[32] = "";
 	bool to_service = p->ports && ev->evaluated && ev->direction == WR_EGRESS && reason_drops(ev->reason);
 
 	buf[0] = '\0';
-	if (p->ports && dp_flow_service(&m->conntrack, &flow, &ip, &port)) {
+	if (p->ports && dp_flow_service(&m->conntrack, &flow)) {
 		to_service = true;
-		name = find_service(m, &ip, port, p->l4_proto, name_buf);
+		name = find_service(m, &flow.service, flow.service_port, p->l4_proto, name_buf);
 	} else if (to_service) {
-		name = find_service(m, &ip, port, p->l4_proto, name_buf);
+		name = find_service(m, &flow.service, flow.service_port, p->l4_proto, name_buf);
 		to_service = name;
 	}
 	if (!to_service) {
 		out_json(m->cli->out, "service", json_null());
 		return;
 	}
-	socket_format(&ip, port, socket);
-	snprintf(buf, size, ", through service %s%s%s/%s", name ?: "", name ? " at " : "", socket, protocol ?: "");
-	out_json(m->cli->out, "service", service_json(&ip, port, name));
+	socket_format(&flow.service, flow.service_port, socket);
+	if (flow.client_port)
+		snprintf(from, sizeof(from), " from port %u", flow.client_port);
+	snprintf(buf, size, ", through service %s%s%s/%s%s", name ?: "", name ? " at " : "", socket, protocol ?: "", from);
+	out_json(m->cli->out, "service", service_json(&flow, name));
 }
 
-/* --- time --- */
+/* --- denials --- */
 
-/* Events carry the time since boot, which is shown as wall-clock time. */
-static void describe_time(struct out *o, const struct wr_event *ev)
+/* The backend that a service's address stood for in a denied packet: one at the peer. */
+static void find_backend(struct monitor *m, const struct wr_event *ev, uint8_t protocol, struct ip *ip, uint16_t *port)
 {
-	uint64_t wall = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME) + ev->time_ns;
-	time_t seconds = (time_t)(wall / NS_PER_S);
-	unsigned ms = (unsigned)(wall % NS_PER_S / NS_PER_MS);
-	char json[40], text[16];
-	struct tm tm;
-	size_t n;
+	const struct dp_service service = { .ip = *ip, .port = *port, .protocol = protocol };
+	const struct remote_node *node =
+	    ev->peer_ifindex & WR_REMOTE ? remotes_by_slot(&m->remotes, ev->peer_ifindex & ~WR_REMOTE) : NULL;
+	_cleanup_free_ struct dp_backend *backends = NULL;
+	const int v6 = ip->family == AF_INET6;
+	struct wr_endpoint peer = { 0 };
+	struct ip peer_ip;
+	size_t count = 0;
 
-	gmtime_r(&seconds, &tm);
-	n = strftime(json, sizeof(json), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(json + n, sizeof(json) - n, ".%03uZ", ms);
-	localtime_r(&seconds, &tm);
-	strftime(text, sizeof(text), "%H:%M:%S", &tm);
-	out_fieldf(o, "time", json_string(json), OUT_PLAIN, "%s.%03u", text, ms);
+	if (dp_service_backends(&service, &backends, &count, NULL) < 0)
+		return;
+	if (ev->peer_ifindex && !node)
+		(void)dp_endpoint_get(&m->cli->dp, ev->peer_ifindex, &peer, NULL);
+	peer_ip = v6 ? ip_from6(&peer.addr6) : ip_from4(&peer.addr4);
+	for (size_t i = 0; i < count; i++) {
+		if (node ? !prefix_contains(&node->dp.cidrs[v6], &backends[i].ip)
+			 : ev->peer_ifindex && !ip_equal(&peer_ip, &backends[i].ip))
+			continue;
+		*ip = backends[i].ip;
+		*port = backends[i].port;
+		return;
+	}
+}
+
+/* From the flow's entry, or else as of a flow's first packet. False: the packet does not show its flow. */
+static bool find_denial(struct monitor *m, const struct wr_event *ev, const struct packet *p, uint32_t direction,
+			struct denial *d)
+{
+	const bool echo_reply = p->echo && (p->icmp_type == ICMP_ECHOREPLY || p->icmp_type == ICMPV6_ECHO_REPLY);
+	struct dp_flow ends = { .ip = { p->source, p->destination },
+				.port = { p->echo ? p->echo_id : p->source_port, p->destination_port },
+				.protocol = p->l4_proto }, flow;
+	uint32_t at[2] = { ev->ifindex, ev->peer_ifindex }; /* source and destination */
+	struct wr_endpoint ep;
+
+	if (!p->transport || (!p->ports && !p->echo))
+		return false;
+	if (echo_reply) { /* the initiator first */
+		ends.ip[0] = p->destination;
+		ends.ip[1] = p->source;
+	}
+	if (ev->direction == WR_INGRESS)
+		at[0] = ev->peer_ifindex, at[1] = ev->ifindex;
+	*d = (struct denial){ .direction = direction,
+			      .rule = ev->rule[direction],
+			      .policy_class = ev->policy_class[direction],
+			      .protocol = p->l4_proto };
+	if (dp_flow_find(&m->conntrack, &ends, &flow) && flow.ct.at[direction].rule == d->rule &&
+	    dp_ct_is_denied(&flow.ct, direction)) {
+		d->endpoint = direction == WR_EGRESS ? flow.ct.initiator : flow.ct.responder;
+		d->peer_identity = flow.ct.at[direction].peer;
+		d->peer_ips[0] = flow.ip[direction == WR_EGRESS];
+		d->port = flow.port[1];
+		return true;
+	}
+	d->endpoint = at[direction == WR_INGRESS];
+	d->port = p->ports ? p->destination_port : 0;
+	if (direction == WR_EGRESS || d->endpoint != ev->ifindex)
+		find_backend(m, ev, p->l4_proto, &ends.ip[1], &d->port);
+	d->peer_ips[0] = ends.ip[direction == WR_EGRESS];
+	if (d->endpoint == ev->ifindex)
+		d->peer_identity = ev->peer_identity;
+	else if (dp_endpoint_get(&m->cli->dp, ev->ifindex, &ep, NULL) == 0)
+		d->peer_identity = ep.identity;
+	else
+		return false;
+	return true;
+}
+
+static bool may_ask(struct monitor *m)
+{
+	const uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	if (m->ask_ns + ASK_BURST_NS * ASK_FRACTION < now)
+		m->ask_ns = now - ASK_BURST_NS * ASK_FRACTION;
+	return m->ask_ns <= now;
+}
+
+/* Why a point denied the packet; NULL: unknown. The same denial is not looked up twice in a second. */
+static char *explain(struct monitor *m, const struct wr_event *ev, const struct packet *p, uint32_t direction,
+		     json_t **explanation)
+{
+	struct explained *last = &m->explained[(ev->policy_class[direction] * 2 + direction) % EXPLAINED];
+	struct denial d;
+	const bool known = find_denial(m, ev, p, direction, &d);
+	const bool fresh = last->explanation && clock_ns(CLOCK_MONOTONIC) - last->read < NS_PER_S;
+	struct err why;
+
+	if (known && !(fresh && denial_equal(&last->denial, &d)) && may_ask(m)) {
+		const uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+
+		*explanation = denial_explain(&d, &why);
+		m->ask_ns += (clock_ns(CLOCK_MONOTONIC) - begin) * ASK_FRACTION;
+		if (!*explanation && why.num != ENOENT && m->ask_ns < begin + NS_PER_S)
+			m->ask_ns = begin + NS_PER_S; /* no agent runs */
+		if (!*explanation)
+			return NULL;
+		json_decref(last->explanation);
+		*last = (struct explained){ d, json_incref(*explanation), clock_ns(CLOCK_MONOTONIC) };
+		return denial_text(&d, *explanation);
+	}
+	if (fresh && known && denial_equal(&last->denial, &d)) {
+		*explanation = json_incref(last->explanation);
+		return denial_text(&d, *explanation);
+	}
+	if (last->explanation && last->denial.policy_class == ev->policy_class[direction] &&
+	    last->denial.direction == direction)
+		return denial_policies(last->explanation);
+	return NULL;
 }
 
 /* --- packet --- */
 
-/* Returns the rules that decided, as text; "" if none was evaluated. In JSON an object per enforcement point. */
-static const char *describe_rules(struct out *o, const struct wr_event *ev, char *buf, size_t size)
+/* The rules that decided, as text, which the caller frees; "" if none was evaluated. In JSON an object per point. */
+static char *describe_rules(struct monitor *m, const struct wr_event *ev, const struct packet *p)
 {
-	size_t used = 0;
+	struct out *o = m->cli->out;
+	const char *before = "";
+	char *all = NULL;
+	size_t size;
+	FILE *f = open_memstream(&all, &size);
 
-	buf[0] = '\0';
 	for (uint32_t i = 0; i < WR_DIRECTIONS; i++) {
+		json_auto_t *explanation = NULL;
+		_cleanup_free_ char *why = NULL;
 		char text[RULE_STRLEN];
 		const char *rule;
 
@@ -192,15 +313,19 @@ static const char *describe_rules(struct out *o, const struct wr_event *ev, char
 			out_json(o, direction_name(i), json_null());
 			continue;
 		}
-		rule = rule_text(ev->rule[i], ev->policy_class[i], text);
-		if (used < size)
-			used += (size_t)snprintf(buf + used, size - used, "%s%s: %s", used ? "; " : "",
-						 direction_name(i), rule);
+		if (rule_denies(ev->rule[i]))
+			why = explain(m, ev, p, i, &explanation);
+		rule = why ?: rule_text(ev->rule[i], ev->policy_class[i], text);
+		if (f)
+			fprintf(f, "%s%s: %s", before, direction_name(i), rule);
+		before = "; ";
 		out_json(o, direction_name(i),
-			  json_pack("{sssIsI}", "because", rule, "rule", (json_int_t)ev->rule[i], "class",
-				    (json_int_t)ev->policy_class[i]));
+			  json_pack("{sssIsIsO?}", "because", rule, "rule", (json_int_t)ev->rule[i], "class",
+				    (json_int_t)ev->policy_class[i], "explanation", explanation));
 	}
-	return buf;
+	if (f)
+		fclose(f);
+	return all;
 }
 
 static void describe_packet(struct monitor *m, const struct wr_event *ev, const struct packet *p)
@@ -209,14 +334,14 @@ static void describe_packet(struct monitor *m, const struct wr_event *ev, const 
 	/* MAC addresses are shown if they are the reason. */
 	bool macs = ev->reason == WR_REASON_SPOOFED_MAC || ev->reason == WR_REASON_BAD_DESTINATION;
 	const char *meaning = reason_text(ev->reason), *why;
-	char packet[PACKET_TEXT_MAX], rules[2 * RULE_STRLEN + 32], service[SERVICE_NAME_MAX + SOCKET_STRLEN + 40];
+	_cleanup_free_ char *rules = NULL;
+	char packet[PACKET_TEXT_MAX], service[SERVICE_NAME_MAX + SOCKET_STRLEN + 40];
 	char suppressed[48] = "";
 
 	packet_format(p, macs, packet, sizeof(packet));
 	describe_service(m, ev, p->inner ?: p, service, sizeof(service));
-	why = describe_rules(o, ev, rules, sizeof(rules));
-	if (!*why)
-		why = meaning ?: "";
+	rules = describe_rules(m, ev, p->inner ?: p);
+	why = rules && *rules ? rules : meaning ?: "";
 	if (ev->suppressed)
 		snprintf(suppressed, sizeof(suppressed), " (%u earlier events suppressed)", ev->suppressed);
 	out_fieldf(o, "packet", json_string(packet), OUT_PLAIN, "%s, %u bytes%s%s%s%s", packet, ev->length, service,
@@ -260,7 +385,7 @@ static void describe(struct monitor *m, const struct wr_event *ev)
 	packet_parse(&p, &inner, &tunnel, ev->headers,
 		     ev->captured < WR_EVENT_HEADERS ? ev->captured : WR_EVENT_HEADERS);
 	out_record(o, NULL);
-	describe_time(o, ev);
+	out_time(o, ev->time_ns);
 	describe_where(m, ev);
 	out_json(o, "direction", direction ? json_string(direction) : json_null());
 	describe_peer(m, ev, &p);
@@ -271,7 +396,9 @@ static void describe(struct monitor *m, const struct wr_event *ev)
 	out_end(o);
 }
 
-/* 1: --count is reached. */
+/* --- events and timeouts --- */
+
+/* 1: --count is reached. -EINTR: a signal came. */
 static int on_event(const struct wr_event *ev, void *arg)
 {
 	struct monitor *m = arg;
@@ -280,35 +407,13 @@ static int on_event(const struct wr_event *ev, void *arg)
 	if ((m->cli->options.endpoint >= 0 && m->cli->options.endpoint != ev->ifindex) ||
 	    (m->reason >= 0 && m->reason != ev->reason) || !(is_drop(ev) ? m->drops : m->allows))
 		return 0;
+	if (!live_writable())
+		return -EINTR;
 	describe(m, ev);
 	r = out_flush_line(m->cli->out, &m->cli->err);
 	if (r < 0)
 		return r;
 	return m->left > 0 && --m->left == 0;
-}
-
-/* --- signals and timeouts --- */
-
-static int stop_fd = -1;
-
-static void on_signal(int sig)
-{
-	uint64_t one = 1;
-	int saved = errno;
-
-	(void)!write(stop_fd, &one, sizeof(one));
-	errno = saved;
-}
-
-/* Without SA_RESTART, so that a write to a stalled reader is interrupted too. */
-static int catch_signals(struct err *err)
-{
-	const struct sigaction action = { .sa_handler = on_signal };
-
-	stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (stop_fd < 0 || sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0)
-		return err_errno(err, errno, "cannot wait for signals");
-	return 0;
 }
 
 /* Time until the deadline (0: none) or until the listener must renew its registration, whichever is earlier. */
@@ -337,12 +442,6 @@ static void report_missing(const struct monitor *m)
 /* Runs until a signal, the deadline, --count, or until the reader closes stdout. */
 static int watch(struct monitor *m, struct dp_events *events, uint64_t deadline)
 {
-	struct pollfd fds[] = {
-		{ .fd = dp_events_fd(events), .events = POLLIN },
-		{ .fd = stop_fd, .events = POLLIN },
-		{ .fd = STDOUT_FILENO }, /* for POLLERR, which needs no event mask */
-	};
-
 	uint64_t renew = 0;
 
 	for (;;) {
@@ -354,14 +453,12 @@ static int watch(struct monitor *m, struct dp_events *events, uint64_t deadline)
 				return r;
 			renew = clock_ns(CLOCK_MONOTONIC) + WR_EVENT_RENEW_NS;
 		}
-		r = poll(fds, 3, wait_ms(deadline, renew));
-		if (r < 0 && errno != EINTR)
-			return err_errno(&m->cli->err, errno, "cannot wait for events");
-		if (r > 0 && (fds[1].revents || fds[2].revents))
-			return 0;
+		r = live_wait(dp_events_fd(events), wait_ms(deadline, renew), &m->cli->err);
+		if (r < 0 || r == LIVE_END)
+			return r < 0 ? r : 0;
 		if (deadline && clock_ns(CLOCK_MONOTONIC) >= deadline)
 			return 0;
-		if (r <= 0 || !fds[0].revents)
+		if (r != LIVE_INPUT)
 			continue;
 		r = dp_events_poll(events, 0, on_event, m, &m->cli->err);
 		if (m->left == 0 || r == -EINTR)
@@ -399,7 +496,7 @@ int cmd_monitor(struct cli *cli)
 	if (r == 0)
 		r = dp_conntrack_open(&m.conntrack, &cli->err);
 	if (r == 0)
-		r = catch_signals(&cli->err);
+		r = live_begin(&cli->err);
 	if (r == 0)
 		r = dp_event_stats(&m.before, &cli->err);
 	if (r == 0)
@@ -412,10 +509,12 @@ int cmd_monitor(struct cli *cli)
 		report_missing(&m);
 		dp_events_close(events);
 	}
-	closep(&stop_fd);
+	live_end();
 	dp_conntrack_close(&m.conntrack);
 	service_rows_free(&m.services);
 	remotes_free(&m.remotes);
 	pods_free(&m.pods);
+	for (size_t i = 0; i < EXPLAINED; i++)
+		json_decref(m.explained[i].explanation);
 	return r;
 }

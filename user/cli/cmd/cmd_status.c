@@ -70,8 +70,8 @@ static void check_node(struct status *s, const struct node_check *node)
 	if (node->uplinks)
 		check(s, "uplinks", good(!node->uplinks_faulty),
 		      "the agent attaches it again; `bpftool net show` lists programs that run before it",
-		      node->uplinks_faulty ? "%u of %u: gone, without from_uplink, or another program runs before it"
-					   : "from_uplink is attached to all %u",
+		      node->uplinks_faulty ? "%u of %u: gone, without from_uplink or to_uplink, or another program runs before"
+					   : "from_uplink and to_uplink are attached to all %u",
 		      node->uplinks_faulty ?: node->uplinks, node->uplinks);
 	check(s, "forwarding IPv4", good(node->forwarding4), "run `sysctl -w net.ipv4.ip_forward=1`", "is %s",
 	      node->forwarding4 ? "on" : "off: pods reach nothing outside this node");
@@ -251,6 +251,9 @@ static void check_agent(struct status *s, const struct policies *p)
 		check(s, "agent", STATE_OK, NULL, "release %s runs, %lld pods, %lld policies", version,
 		      (long long)json_integer_value(json_object_get(counts, "pods")),
 		      (long long)json_integer_value(json_object_get(counts, "policies")));
+	if (json_is_true(json_object_get(json_object_get(answer, "services"), "released")))
+		check(s, "services", STATE_NOTICE, "to take them back, run `warren service takeover`",
+		      "released: kube-proxy has new connections");
 	check_problems(s, answer);
 	check_kubernetes(s, json_object_get(answer, "kubernetes"));
 }

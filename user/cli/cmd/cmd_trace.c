@@ -10,6 +10,7 @@
 #include "cleanup.h"
 #include "codec.h"
 #include "enum_names.h"
+#include "explanation.h"
 #include "flows.h"
 #include "gateway.h"
 #include "nexthop.h"
@@ -48,6 +49,7 @@ struct trace_run {
 	size_t length;
 	struct wr_trace trace;
 	int tc_verdict;
+	json_t *explanations[WR_DIRECTIONS]; /* of denials, if the agent has one */
 };
 
 static bool trace_runs(const struct trace_run *run, const char *program)
@@ -215,19 +217,26 @@ static void step_peer(struct trace_run *run)
 		step(run, "peer", OUT_PLAIN, "%s", identity);
 }
 
-/* The backend, or of a reply the service, that an address becomes. */
-static const char *translated(const struct trace_run *run, char buf[SOCKET_STRLEN])
+/* The backend, or of a reply the service, that an address becomes; and the client's port, if that becomes another one. */
+#define TRANSLATED_STRLEN (SOCKET_STRLEN + 48)
+static const char *translated(const struct trace_run *run, char buf[TRANSLATED_STRLEN])
 {
-	const struct ip ip = ip_from(run->frame.destination.family, &run->trace.backend);
+	const struct wr_trace *t = &run->trace;
+	const struct ip ip = ip_from(run->frame.destination.family, &t->backend);
+	const char *end = t->steps & WR_TRACE_REVERSE_NAT ? "destination" : "source";
+	char socket[SOCKET_STRLEN];
+	int n = snprintf(buf, TRANSLATED_STRLEN, "%s", socket_format(&ip, ntohs(t->backend_port), socket));
 
-	return socket_format(&ip, ntohs(run->trace.backend_port), buf);
+	if (t->client_port)
+		snprintf(buf + n, TRANSLATED_STRLEN - (size_t)n, ", the %s port becomes %u", end, ntohs(t->client_port));
+	return buf;
 }
 
 /* Comes first, as in the program: all later steps see the backend's address. */
 static void step_service(struct trace_run *run)
 {
 	const struct wr_trace *t = &run->trace;
-	char text[SOCKET_STRLEN];
+	char text[TRANSLATED_STRLEN];
 
 	if (t->steps & WR_TRACE_CHOSEN)
 		step(run, "service", OUT_GREEN, "to backend %s, selected of %u: the next run may select another one",
@@ -240,7 +249,7 @@ static void step_service(struct trace_run *run)
 /* Comes last, as in the program: all earlier steps see the backend's address. */
 static void step_reverse_nat(struct trace_run *run)
 {
-	char text[SOCKET_STRLEN];
+	char text[TRANSLATED_STRLEN];
 
 	if (run->trace.steps & WR_TRACE_REVERSE_NAT)
 		step(run, "service", OUT_GREEN, "a reply: its source becomes service %s", translated(run, text));
@@ -282,25 +291,79 @@ static const char *details(const struct wr_trace_verdict *v, char *buf, size_t s
 	return buf;
 }
 
+/* What the enforcement point evaluates; of a reply, the flow's ends are the packet's in the other order. */
+static struct denial denial_of(const struct trace_run *run, uint32_t direction)
+{
+	const struct wr_trace *t = &run->trace;
+	const bool reply = t->steps & WR_TRACE_CT_REPLY, service = t->steps & WR_TRACE_SERVICE;
+	const struct flow_side *initiator = reply ? &run->flow.to : &run->flow.from;
+	const struct flow_side *responder = reply ? &run->flow.from : &run->flow.to;
+	const struct flow_side *evaluated = direction == WR_EGRESS ? initiator : responder;
+	const struct flow_side *peer = direction == WR_EGRESS ? responder : initiator;
+	const struct ip backend = ip_from(run->frame.destination.family, &t->backend);
+	const struct ip *destination = service ? &backend : &run->frame.destination;
+	struct denial d = { .direction = direction, .protocol = run->frame.protocol };
+
+	d.endpoint = evaluated->endpoint ? evaluated->endpoint->id : 0;
+	d.peer_ips[0] = (direction == WR_EGRESS) == reply ? run->frame.source : *destination;
+	if (peer->kind == FLOW_SIDE_NODE)
+		d.peer_ips[1] = peer->node->dp.remote;
+	d.port = reply ? run->frame.source_port : service ? ntohs(t->backend_port) : run->frame.destination_port;
+	return d;
+}
+
+/* Why, if the verdict is a denial that the agent can explain; else NULL. The caller frees it. */
+static char *explain(struct trace_run *run, uint32_t direction, uint64_t peer, uint32_t policy_class, uint32_t rule)
+{
+	struct denial d = denial_of(run, direction);
+	json_t **explanation = &run->explanations[direction];
+	struct err why;
+
+	if (!rule_denies(rule) || run->trace.steps & WR_TRACE_CT_RELATED)
+		return NULL;
+	d.rule = rule;
+	d.policy_class = policy_class;
+	d.peer_identity = peer;
+	*explanation = denial_explain(&d, &why);
+	return denial_text(&d, *explanation);
+}
+
+/* The class by which an entry's verdict was made: known while the endpoint has the revision of then. */
+static bool class_of_then(const struct trace_run *run, uint32_t direction, uint32_t *policy_class)
+{
+	const struct endpoint *ep = endpoints_find(&run->endpoints, denial_of(run, direction).endpoint);
+
+	if (!ep || ep->ep.revision != run->trace.ct.at[direction].revision)
+		return false;
+	*policy_class = ep->ep.policy_class;
+	return true;
+}
+
 static void step_verdict(struct trace_run *run, uint32_t direction)
 {
 	const struct wr_trace *t = &run->trace;
 	const struct wr_trace_verdict *v = &t->verdict[direction];
 	bool evaluated = t->steps & (direction == WR_EGRESS ? WR_TRACE_EVALUATED_EGRESS : WR_TRACE_EVALUATED_INGRESS);
 	bool tracked = (t->steps & WR_TRACE_CT_FOUND) && !(t->steps & WR_TRACE_CT_STALE);
-	bool denied = t->ct.flags & (direction == WR_EGRESS ? WR_CT_DENIED_EGRESS : WR_CT_DENIED_INGRESS);
+	bool denied = dp_ct_is_denied(&t->ct, direction);
 	uint32_t rule = t->ct.at[direction].rule;
+	_cleanup_free_ char *why = NULL;
 	char text[RULE_STRLEN], more[96];
+	uint32_t policy_class;
 
-	if (evaluated)
+	if (evaluated) {
+		why = v->allowed ? NULL : explain(run, direction, v->peer_identity, v->policy_class, v->rule);
 		step(run, direction_name(direction), v->allowed ? OUT_GREEN : OUT_RED, "%s: %s%s",
-		     v->allowed ? "allowed" : "denied", rule_text(v->rule, v->policy_class, text),
+		     v->allowed ? "allowed" : "denied", why ?: rule_text(v->rule, v->policy_class, text),
 		     details(v, more, sizeof(more)));
-	else if (tracked && (rule != WR_RULE_NONE || denied))
+	} else if (tracked && (rule != WR_RULE_NONE || denied)) {
+		if (denied && class_of_then(run, direction, &policy_class))
+			why = explain(run, direction, t->ct.at[direction].peer, policy_class, rule);
 		step(run, direction_name(direction), denied ? OUT_RED : OUT_GREEN, "%s before: %s",
-		     denied ? "denied" : "allowed", rule_text(rule, 0, text));
-	else
+		     denied ? "denied" : "allowed", why ?: rule_text(rule, 0, text));
+	} else {
 		step(run, direction_name(direction), OUT_PLAIN, "not evaluated");
+	}
 }
 
 /* The host stack's handling of a packet from from_pod. */
@@ -437,6 +500,9 @@ static void describe(struct trace_run *run)
 	out_word(o, "verdict", drops ? "drop" : "pass", drops ? OUT_RED : OUT_GREEN);
 	out_string(o, "reason", name);
 	out_trace_steps(run);
+	for (uint32_t i = 0; i < WR_DIRECTIONS; i++)
+		out_json(o, i == WR_EGRESS ? "egress_explanation" : "ingress_explanation",
+			 run->explanations[i] ? json_incref(run->explanations[i]) : json_null());
 	if (run->cli->options.json) {
 		out_record(o, "trace");
 		codec_value(map_codec_find("trace"), o, &run->trace, 1);
@@ -576,6 +642,8 @@ int cmd_trace(struct cli *cli)
 		r = trace(&run);
 	if (r == 0)
 		describe(&run);
+	for (uint32_t i = 0; i < WR_DIRECTIONS; i++)
+		json_decref(run.explanations[i]);
 	endpoints_free(&run.endpoints);
 	return r;
 }

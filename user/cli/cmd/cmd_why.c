@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "enum_names.h"
+#include "explanation.h"
 #include "lookup.h"
 #include "maps.h"
 #include "packet.h"
@@ -56,8 +58,15 @@ static int lookup_entry(void *arg, const struct wr_policy_key *key, uint32_t *ru
 
 /* --- one policy verdict --- */
 
+struct point {
+	bool evaluated;
+	struct wr_trace_verdict verdict;
+	struct denial denial;
+	json_t *explanation; /* of a denial, if the agent has one */
+};
+
 /* Evaluates the egress policy of flow->from or the ingress policy of flow->to, which must be a local pod. */
-static void evaluate(struct maps *maps, const struct flow *flow, uint32_t direction, struct wr_trace_verdict *v)
+static void evaluate(struct maps *maps, const struct flow *flow, uint32_t direction, struct point *point)
 {
 	const struct lookup_tables tables = { lookup_class, lookup_identity, lookup_cidr, lookup_entry, maps };
 	const struct flow_side *evaluated = direction == WR_EGRESS ? &flow->from : &flow->to;
@@ -67,13 +76,22 @@ static void evaluate(struct maps *maps, const struct flow *flow, uint32_t direct
 				      peer->ip[flow->family], flow->protocol, flow->port };
 	struct lookup_result result;
 
+	point->evaluated = true;
+	point->denial = (struct denial){ .direction = direction,
+					 .policy_class = ep->policy_class,
+					 .endpoint = evaluated->endpoint->id,
+					 .peer_identity = peer->identity,
+					 .peer_ips = { query.peer_ip },
+					 .protocol = flow->protocol,
+					 .port = flow->port };
 	policy_lookup(&tables, &query, &result);
 	/* A CIDR rule that contains a node's address matches the node, whichever address it sends from. */
 	if (result.rule == WR_RULE_NONE && peer->kind == FLOW_SIDE_NODE) {
-		query.peer_ip = peer->node->dp.remote;
+		query.peer_ip = point->denial.peer_ips[1] = peer->node->dp.remote;
 		policy_lookup(&tables, &query, &result);
 	}
-	*v = (struct wr_trace_verdict){
+	point->denial.rule = result.rule;
+	point->verdict = (struct wr_trace_verdict){
 		.peer_identity = query.peer_identity,
 		.peer_class = result.peer_class,
 		.cidr_peer = result.cidr_peer,
@@ -131,17 +149,22 @@ static void out_details(struct out *o, const struct wr_trace_verdict *v)
 }
 
 static void describe_point(struct out *o, const struct flow *flow, uint32_t direction,
-			   const struct wr_trace_verdict *v)
+			   const struct point *point)
 {
+	const struct wr_trace_verdict *v = &point->verdict;
+	_cleanup_free_ char *because = denial_text(&point->denial, point->explanation);
 	const struct flow_side *evaluated = direction == WR_EGRESS ? &flow->from : &flow->to;
+	_cleanup_free_ char *isolated = denial_policies(point->explanation); /* the note has the rest */
 	char number[NUMBER_STRLEN], rule[RULE_STRLEN];
+	const char *fallback = rule_text(v->rule, v->policy_class, rule);
 
 	out_record(o, NULL);
 	out_string(o, "point", direction_name(direction));
 	out_string(o, "pod", evaluated->label);
 	out_verdict(o, v->allowed);
-	out_string(o, "because", rule_text(v->rule, v->policy_class, rule));
+	out_field(o, "because", json_string(because ?: fallback), isolated ?: because ?: fallback, OUT_PLAIN);
 	out_json(o, "rule", json_integer(v->rule));
+	out_json(o, "explanation", point->explanation ? json_incref(point->explanation) : json_null());
 	out_field(o, "class", json_integer(v->policy_class), class_name(v->policy_class, number), OUT_PLAIN);
 	out_details(o, v);
 	out_end(o);
@@ -157,15 +180,35 @@ static int check_sides(struct cli *cli, const struct flow *flow)
 	return 0;
 }
 
+/* Why, in more words than a row has room for. */
+static void explain(struct out *o, const struct flow *flow, const struct point points[WR_DIRECTIONS], const struct err *why)
+{
+	bool unexplained = false;
+
+	for (uint32_t i = 0; i < WR_DIRECTIONS; i++) {
+		if (points[i].explanation)
+			out_denial(o, &points[i].denial, i == WR_EGRESS ? flow->from.label : flow->to.label,
+				   points[i].explanation);
+		else
+			unexplained |= points[i].evaluated && rule_denies(points[i].denial.rule);
+	}
+	if (unexplained)
+		out_note(o, "\n%s: the maps hold no names of the policies that isolate.", why->msg);
+}
+
+static bool allows(const struct point *point)
+{
+	return !point->evaluated || point->verdict.allowed;
+}
+
 static void describe(struct out *o, const struct remotes *remotes, const struct flow *flow,
-		     const struct wr_trace_verdict *v, bool evaluated[2])
+		     const struct point points[WR_DIRECTIONS], const struct err *why)
 {
 	bool itself = flow->from.endpoint && flow->from.endpoint == flow->to.endpoint;
 	char text[FLOW_STRLEN];
 
 	out_record(o, NULL);
-	out_verdict(o, itself || ((!evaluated[WR_EGRESS] || v[WR_EGRESS].allowed) &&
-				  (!evaluated[WR_INGRESS] || v[WR_INGRESS].allowed)));
+	out_verdict(o, itself || (allows(&points[WR_EGRESS]) && allows(&points[WR_INGRESS])));
 	out_flow_side(o, "from", remotes, &flow->from, &flow->from.ip[flow->family]);
 	out_flow_side(o, "to", remotes, &flow->to, &flow->to.ip[flow->family]);
 	out_string(o, "flow", flow_format(flow, text));
@@ -173,11 +216,13 @@ static void describe(struct out *o, const struct remotes *remotes, const struct 
 	out_json(o, "port", json_integer(flow->port));
 	out_table(o, "evaluated", "nothing: a pod reaches its own address without leaving its namespace");
 	for (uint32_t i = 0; i < WR_DIRECTIONS && !itself; i++) {
-		if (evaluated[i])
-			describe_point(o, flow, i, &v[i]);
+		if (points[i].evaluated)
+			describe_point(o, flow, i, &points[i]);
 	}
 	out_end(o);
 	out_end(o);
+	if (!itself)
+		explain(o, flow, points, why);
 	if (flow->any)
 		out_note(o, "\nNo PORT/PROTO was given: %s was evaluated.", text);
 	out_guess(o, &flow->from);
@@ -187,10 +232,10 @@ static void describe(struct out *o, const struct remotes *remotes, const struct 
 int cmd_policy_why(struct cli *cli)
 {
 	_cleanup_endpoints_ struct endpoints e = { 0 };
-	struct wr_trace_verdict v[WR_DIRECTIONS];
+	struct point points[WR_DIRECTIONS] = { 0 };
 	struct maps maps = { 0 };
 	struct flow flow = { 0 };
-	bool evaluated[WR_DIRECTIONS];
+	struct err why = { 0 };
 	int r = endpoints_list_all(cli, &e);
 
 	if (r == 0)
@@ -199,16 +244,20 @@ int cmd_policy_why(struct cli *cli)
 		r = check_sides(cli, &flow);
 	if (r < 0)
 		return r;
-	evaluated[WR_EGRESS] = flow.from.endpoint;
-	evaluated[WR_INGRESS] = flow.to.endpoint;
 	for (uint32_t i = 0; i < WR_DIRECTIONS; i++) {
-		if (evaluated[i])
-			evaluate(&maps, &flow, i, &v[i]);
+		if (i == WR_EGRESS ? flow.from.endpoint : flow.to.endpoint)
+			evaluate(&maps, &flow, i, &points[i]);
 	}
 	if (maps.failed) {
 		cli->err = maps.err;
 		return maps.failed;
 	}
-	describe(cli->out, &e.remotes, &flow, v, evaluated);
+	for (uint32_t i = 0; i < WR_DIRECTIONS; i++) {
+		if (points[i].evaluated && rule_denies(points[i].denial.rule))
+			points[i].explanation = denial_explain(&points[i].denial, &why);
+	}
+	describe(cli->out, &e.remotes, &flow, points, &why);
+	for (uint32_t i = 0; i < WR_DIRECTIONS; i++)
+		json_decref(points[i].explanation);
 	return 0;
 }

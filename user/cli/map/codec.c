@@ -205,6 +205,15 @@ static json_t *bits_json(uint64_t bits)
 	return array;
 }
 
+static json_t *numbers_json(const uint32_t *v, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(array, json_integer(v[i]));
+	return array;
+}
+
 static uint64_t sum(const struct codec_field *f, const void *at, int cpus)
 {
 	uint64_t sum = 0;
@@ -397,6 +406,8 @@ void field_print(struct out *o, const struct codec_field *f, const void *base, i
 		return out_uint(o, f->name, slots_used(base));
 	case LAST_TICK:
 		return out_uint(o, f->name, last_tick(base, cpus));
+	case NUMBERS:
+		return out_json(o, f->name, numbers_json(at, f->size / sizeof(uint32_t)));
 	case TRACE_CT:
 		return out_json(o, f->name, trace_ct_json(at));
 	case POLICY_VERDICT:

@@ -46,6 +46,7 @@ enum codec_kind {
 	WINDOWS,   /* of a wr_ct_windows: number of slots that endpoints own */
 	LAST_TICK, /* the latest of all CPUs' wr_deny_hits */
 	/* Compound fields are shown in JSON only: in text a value is one line. */
+	NUMBERS, /* of 4 bytes each */
 	TRACE_CT,
 	POLICY_VERDICT,
 };

@@ -122,7 +122,8 @@ CODEC(fragments, "SLOT/DIRECTION", fragments_key, fragments);
 /* A service entry holds these in place of policy verdicts. */
 #define SERVICE(bytes)                                                                                                 \
 	{ "service_end", IP, offsetof(S, CT expires) + offsetof(struct wr_ct_service, addr), bytes, IF(S, WR_CT_SERVICE) }, \
-	IN_SERVICE("service_port", port, BE), IN_SERVICE("service_list", list, NUMBER),                                \
+	IN_SERVICE("service_port", port, BE), IN_SERVICE("client_port", client_port, BE),                              \
+	IN_SERVICE("service_list", list, NUMBER),                                                                      \
 	IN_SERVICE("service_backend", backend, NUMBER)
 /* Fields of a struct wr_ct, or of a struct that contains one. */
 #define CT_FIELDS(bytes)                                                                                               \
@@ -175,7 +176,8 @@ CODEC(ct_totals, "0", only_key, ct_totals);
 #undef S
 
 static fields ct_usage = { FIELD(struct wr_ct_usage, entries, NUMBER), END_OF(struct wr_ct_usage) };
-CODEC(ct_usage, "SLOT", endpoint_slot_key, ct_usage);
+static fields ct_usage_key = NUMBER_KEY("slot", WR_CT_USAGE_UNOWNED);
+CODEC(ct_usage, "SLOT", ct_usage_key, ct_usage);
 
 static fields ct_stats_key = { WHOLE(__u32, "counter", CT_STAT), END_OF(__u32) };
 static fields ct_stats = { WHOLE(__u64, "flows", SUM, sizeof(__u64)), END_OF(__u64) };
@@ -246,7 +248,7 @@ static fields trace = {
 	FIELD(S, peer_ifindex, SIDE), FIELD(S, peer_identity, IDENTITY), FIELD(S, redirect, NUMBER),
 	FIELD(S, mark, HEX), FIELD(S, ct, TRACE_CT), FIELD_AS(S, "egress", verdict[WR_EGRESS], POLICY_VERDICT),
 	FIELD_AS(S, "ingress", verdict[WR_INGRESS], POLICY_VERDICT), FIELD(S, backend, IP_EITHER, OF_SERVICE),
-	FIELD(S, backend_port, BE, OF_SERVICE), FIELD(S, backends, NUMBER), END_OF(S),
+	FIELD(S, backend_port, BE, OF_SERVICE), FIELD(S, client_port, BE, OF_SERVICE), FIELD(S, backends, NUMBER), END_OF(S),
 };
 CODEC(trace, "0", only_key, trace);
 #undef S
@@ -329,13 +331,38 @@ CODEC(ipcache6, "IPV6-ADDRESS", addr6_key, ipcache);
 #define S struct wr_service
 static fields service4_key = SERVICE_KEY(struct wr_service4_key), service6_key = SERVICE_KEY(struct wr_service6_key);
 static fields service = {
-	FIELD(S, list, NUMBER), FIELD(S, backends, NUMBER), FIELD(S, affinity_seconds, NUMBER), FIELD(S, flags, HEX), END_OF(S),
+	FIELD(S, list, NUMBER), FIELD(S, backends, NUMBER), FIELD(S, affinity_seconds, NUMBER), FIELD(S, flags, HEX),
+	FIELD(S, table, NUMBER), FIELD(S, table_size, NUMBER), FIELD(S, ranges, NUMBER), END_OF(S),
 };
 CODEC(services4, "IPV4-ADDRESS,PORT,PROTOCOL", service4_key, service);
 CODEC(services6, "IPV6-ADDRESS,PORT,PROTOCOL", service6_key, service);
 CODEC(external4, "IPV4-ADDRESS,PORT,PROTOCOL", service4_key, service);
 CODEC(external6, "IPV6-ADDRESS,PORT,PROTOCOL", service6_key, service);
 #undef S
+
+#define S struct wr_host_port
+static fields host_port = {
+	FIELD_AS(S, "endpoint", ifindex, NUMBER), FIELD(S, port, BE), FIELD(S, flags, HEX), END_OF(S),
+};
+CODEC(host_ports4, "IPV4-ADDRESS,PORT,PROTOCOL", service4_key, host_port);
+CODEC(host_ports6, "IPV6-ADDRESS,PORT,PROTOCOL", service6_key, host_port);
+#undef S
+
+static fields cluster_ip = { FIELD(struct wr_cluster_ip, flags, HEX), END_OF(struct wr_cluster_ip) };
+CODEC(cluster_ips4, "IPV4-ADDRESS", addr4_key, cluster_ip);
+CODEC(cluster_ips6, "IPV6-ADDRESS", addr6_key, cluster_ip);
+
+static fields present = { WHOLE(__u32, "present", NUMBER), END_OF(__u32) };
+CODEC(service_cidrs4, "IPV4-PREFIX", prefix4_key, present);
+CODEC(service_cidrs6, "IPV6-PREFIX", prefix6_key, present);
+
+#define RANGE_KEY(type)                                                                                                \
+	{                                                                                                              \
+		FIELD(type, set, NUMBER, UINT32_MAX), WHOLE(type, "prefix", PREFIX, WR_RANGE_SET_BITS / 8), END_OF(type)   \
+	}
+static fields range4_key = RANGE_KEY(struct wr_range4_key), range6_key = RANGE_KEY(struct wr_range6_key);
+CODEC(source_ranges4, "SET,IPV4-PREFIX", range4_key, present);
+CODEC(source_ranges6, "SET,IPV6-PREFIX", range6_key, present);
 
 #define BACKEND(type)                                                                                                  \
 	{                                                                                                              \
@@ -359,6 +386,12 @@ static fields member = { WHOLE(__u32, "index", NUMBER), END_OF(__u32) };
 CODEC(service_members, "LIST,BACKEND", member_key, member);
 #undef S
 
+#define S struct wr_table_key
+static fields table_key = { FIELD(S, table, NUMBER, UINT32_MAX), FIELD(S, block, NUMBER, UINT32_MAX), END_OF(S) };
+static fields table_block = { FIELD(struct wr_table_block, backends, NUMBERS), END_OF(struct wr_table_block) };
+CODEC(service_tables, "TABLE,BLOCK", table_key, table_block);
+#undef S
+
 #define S struct wr_affinities
 static fields affinity_key = NUMBER_KEY("slot", WR_ENDPOINT_SLOTS - 1);
 static fields affinity = { WRITTEN_SETS, END_OF(S) };
@@ -378,8 +411,13 @@ CODEC(clients6, "IPV6-ADDRESS,IPV6-ADDRESS,PORT,PROTOCOL", client6_key, client);
 #undef S
 
 #define S struct wr_service_state
-static fields service_state = { FIELD(S, list, NUMBER), FIELD(S, backend, NUMBER), END_OF(S) };
+static fields service_state = { FIELD(S, list, NUMBER), FIELD(S, backend, NUMBER), FIELD_AS(S, "key", key[0], SECRET), END_OF(S) };
 CODEC(service_state, "0", only_key, service_state);
+#undef S
+
+#define S struct wr_host_flows
+static fields host_flows = { FIELD(S, until, NUMBER), END_OF(S) };
+CODEC(host_flows, "0", only_key, host_flows);
 #undef S
 
 /* --- denylist and XDP decapsulation ------------------------------------------------------------------------------ */

@@ -2,7 +2,6 @@
 #include "peers.h"
 
 #include <errno.h>
-#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,26 +44,12 @@ static int find_host(struct cli *cli, struct flow_side *side)
 	return r;
 }
 
-/* Does not try to bind a socket to it, since ip_nonlocal_bind may allow that for any address. */
 static bool is_own_address(const struct ip *ip)
 {
-	struct ifaddrs *all;
-	bool found = false;
+	struct own_addresses own = { 0 };
+	bool found = own_addresses_load(&own, NULL) == 0 && own_addresses_has(&own, ip);
 
-	if (getifaddrs(&all) < 0)
-		return false;
-	for (const struct ifaddrs *a = all; a && !found; a = a->ifa_next) {
-		struct ip own;
-
-		if (!a->ifa_addr || a->ifa_addr->sa_family != ip->family)
-			continue;
-		if (ip->family == AF_INET)
-			own = ip_from(AF_INET, &((const struct sockaddr_in *)a->ifa_addr)->sin_addr);
-		else
-			own = ip_from(AF_INET6, &((const struct sockaddr_in6 *)a->ifa_addr)->sin6_addr);
-		found = ip_equal(&own, ip);
-	}
-	freeifaddrs(all);
+	own_addresses_free(&own);
 	return found;
 }
 

@@ -10,6 +10,8 @@
 
 #include "attachment.h"
 #include "cli.h"
+#include "flow_table.h"
+#include "flows.h"
 #include "nexthop.h"
 #include "nl.h"
 #include "nodes.h"
@@ -64,6 +66,7 @@ struct remote_node {
 struct remote_pod {
 	struct ip ip;
 	const char *namespace, *name;
+	uint64_t identity; /* 0: unknown */
 };
 
 struct remotes {
@@ -184,9 +187,12 @@ struct service_row {
 	uint16_t port;
 	uint8_t protocol;
 	bool external; /* for clients outside the cluster; else for pods and the host's sockets */
-	bool mapped;   /* in the maps; the next three are valid */
+	bool mapped;   /* in the maps; the next four are valid */
 	bool local;    /* without backends, packets are dropped */
+	bool restricted; /* only for clients in its source ranges */
+	bool released; /* another service proxy has new flows */
 	uint32_t affinity_seconds;
+	uint32_t table_size; /* 0: none */
 	size_t backend_count;
 	const json_t *agent; /* its entry in the agent's answer; NULL: none */
 };
@@ -209,8 +215,48 @@ const struct service_row *service_rows_find(const struct service_rows *rows, con
 /* "default/web"; NULL: unknown. */
 #define SERVICE_NAME_MAX 320
 const char *service_row_name(const struct service_row *row, char buf[SERVICE_NAME_MAX]);
-/* {"address", "port", "name"} of a flow's frontend. `name` may be NULL. */
-json_t *service_json(const struct ip *ip, uint16_t port, const char *name);
+/* The name of the service that the flow's initiator sends to; "hostPort": it is one of the responder's; NULL: unknown. */
+const char *service_rows_name(const struct service_rows *rows, const struct dp_flow *flow, char buf[SERVICE_NAME_MAX]);
+/* {"address", "port", "name", "client_port"} of a flow's frontend. `name` may be NULL. */
+json_t *service_json(const struct dp_flow *flow, const char *name);
+
+/* --- the ends of flows, by workload --------------------------------------------------------------------------------- */
+
+/* This node's addresses, sorted. */
+struct own_addresses {
+	struct ip *v;
+	size_t count, room;
+};
+int own_addresses_load(struct own_addresses *own, struct err *err);
+void own_addresses_free(struct own_addresses *own);
+bool own_addresses_has(const struct own_addresses *own, const struct ip *ip);
+
+/* What names the ends of flows. Labels are from the agent: without it a pod of this node stands for itself. */
+struct flow_names {
+	struct endpoints endpoints; /* of this node alone */
+	struct remotes remotes;
+	struct service_rows services;
+	struct own_addresses own;
+	json_t *answer;		/* of the agent: identities */
+	struct hashmap labels;	/* identity: its index in `answer`, plus 1 */
+	struct err why;		/* why there is no answer */
+};
+int flow_names_load(struct cli *cli, struct flow_names *n); /* (again) */
+int flow_names_load_local(struct cli *cli, struct flow_names *n); /* only what is without the agent */
+void flow_names_free(struct flow_names *n);
+
+/* Finds the ends of flows in a table. */
+struct flow_ends {
+	const struct flow_names *names;
+	struct flow_table *table;
+	struct hashmap indexes; /* of places that were found before */
+	bool gone;		/* an endpoint was met that is not in the list */
+	bool unknown;		/* a pod was met whose name or labels are unknown: the names may be old */
+};
+void flow_ends_begin(struct flow_ends *e, const struct flow_names *names, struct flow_table *table);
+void flow_ends_free(struct flow_ends *e);
+/* -ENOMEM */
+int flow_ends_find(struct flow_ends *e, const struct dp_flow *flow, uint32_t ends[2]);
 
 /* --- the two sides of a flow -------------------------------------------------------------------------------------- */
 

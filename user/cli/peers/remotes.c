@@ -166,6 +166,8 @@ static int add_pod(struct remotes *r, const json_t *pod, const json_t *address)
 {
 	struct remote_pod added = { .namespace = text_of(pod, "namespace"), .name = text_of(pod, "name") };
 
+	if (identity_parse(text_of(pod, "identity") ?: "", &added.identity) < 0)
+		added.identity = WR_ID_UNKNOWN;
 	if (!added.namespace || !added.name || ip_parse(json_string_value(address) ?: "", &added.ip) < 0)
 		return 0;
 	return array_push(r->pods, r->pod_room, r->pod_count, added);

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "array.h"
+#include "host_ports.h"
 #include "json.h"
 #include "packet.h"
 
@@ -25,11 +26,13 @@ const char *service_row_name(const struct service_row *row, char buf[SERVICE_NAM
 	return buf;
 }
 
-json_t *service_json(const struct ip *ip, uint16_t port, const char *name)
+json_t *service_json(const struct dp_flow *flow, const char *name)
 {
 	char address[IP_STRLEN];
 
-	return json_pack("{sssIss?}", "address", ip_format(ip, address), "port", (json_int_t)port, "name", name);
+	return json_pack("{sssIss?so}", "address", ip_format(&flow->service, address), "port",
+			 (json_int_t)flow->service_port, "name", name, "client_port",
+			 flow->client_port ? json_integer(flow->client_port) : json_null());
 }
 
 static int row_cmp(const void *pa, const void *pb)
@@ -57,6 +60,15 @@ const struct service_row *service_rows_find(const struct service_rows *rows, con
 	return found;
 }
 
+const char *service_rows_name(const struct service_rows *rows, const struct dp_flow *flow, char buf[SERVICE_NAME_MAX])
+{
+	const struct service_row *row = service_rows_find(rows, &flow->service, flow->service_port, flow->protocol);
+
+	if (row)
+		return service_row_name(row, buf);
+	return dp_host_port_is_of(flow->ct.responder, &flow->service, flow->service_port, flow->protocol) ? "hostPort" : NULL;
+}
+
 static int add_mapped(const struct dp_service *service, void *arg)
 {
 	struct service_rows *rows = arg;
@@ -68,7 +80,10 @@ static int add_mapped(const struct dp_service *service, void *arg)
 						.external = service->external,
 						.mapped = true,
 						.local = service->local,
+						.released = service->released,
 						.affinity_seconds = service->affinity_seconds,
+						.table_size = service->table_size,
+						.restricted = service->restricted,
 						.backend_count = service->backend_count });
 }
 

@@ -24,6 +24,8 @@ static const struct kind kinds[] = {
 	  true, name_is_dns_subdomain, NAME_DNS_SUBDOMAIN, network_policy_decode },
 	{ OBJECT_SERVICE, sizeof(struct service_object), "Service", "ServiceList", "", "v1", true, name_is_dns_label,
 	  NAME_DNS_LABEL, service_decode },
+	{ OBJECT_SERVICE_CIDR, sizeof(struct service_cidr_object), "ServiceCIDR", "ServiceCIDRList", NETWORKING_GROUP, "v1", false,
+	  name_is_dns_subdomain, NAME_DNS_SUBDOMAIN, service_cidr_decode },
 	{ OBJECT_SLICE, sizeof(struct slice_object), "EndpointSlice", "EndpointSliceList", DISCOVERY_GROUP, "v1", true,
 	  name_is_dns_subdomain, NAME_DNS_SUBDOMAIN, endpoint_slice_decode },
 };
@@ -57,7 +59,7 @@ static const struct kind *find_kind(const char *version, const char *name, bool 
 /* An unknown kind of the group, such as NetworkPolcy, may be a misspelt policy: an error, not ignored. */
 static int kind_check(const struct field *document, const char *version, const char *name)
 {
-	static const char *const others[] = { "Ingress", "IngressClass", "IPAddress", "ServiceCIDR" };
+	static const char *const others[] = { "Ingress", "IngressClass", "IPAddress" };
 
 	if (!in_group(version, NETWORKING_GROUP))
 		return 0;

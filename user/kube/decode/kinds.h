@@ -61,6 +61,7 @@ int pod_decode(const struct field *document, const struct metadata *m, struct ob
 int node_decode(const struct field *document, const struct metadata *m, struct object *o);
 int network_policy_decode(const struct field *document, const struct metadata *m, struct object *o);
 int service_decode(const struct field *document, const struct metadata *m, struct object *o);
+int service_cidr_decode(const struct field *document, const struct metadata *m, struct object *o);
 int endpoint_slice_decode(const struct field *document, const struct metadata *m, struct object *o);
 
 #endif

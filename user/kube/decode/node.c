@@ -9,6 +9,7 @@
 #include "kinds.h"
 
 #define LABEL_ZONE "topology.kubernetes.io/zone"
+#define TAINT_LEAVING "ToBeDeletedByClusterAutoscaler"
 
 /* --- pod CIDRs --- */
 
@@ -48,11 +49,23 @@ static int pod_cidr(const struct field *f, const char *key, const char *text, vo
 	return 0;
 }
 
+static int taint(const struct field *f, void *arg)
+{
+	struct node_object *node = arg;
+	const char *key;
+
+	if (field_string(f, "key", &key) < 0)
+		return -EINVAL;
+	node->leaving |= key && strcmp(key, TAINT_LEAVING) == 0;
+	return 0;
+}
+
 static int node_spec(const struct field *document, struct node_object *node)
 {
-	struct field spec;
+	struct field spec, taints;
 
-	return field_object(document, "spec", &spec) ?: list_or_single_read(&spec, "podCIDRs", "podCIDR", pod_cidr, node);
+	return field_object(document, "spec", &spec) ?: list_or_single_read(&spec, "podCIDRs", "podCIDR", pod_cidr, node) ?:
+	       field_array(&spec, "taints", &taints) ?: field_each(&taints, taint, node);
 }
 
 /* --- addresses --- */
@@ -124,6 +137,7 @@ int node_decode(const struct field *document, const struct metadata *m, struct o
 	int ret = metadata_check(document, m, &labels) ?: node_spec(document, node) ?: node_status(document, node) ?: node_agent(m, node);
 
 	if (ret == 0) {
+		node->leaving |= field_json(&m->field, "deletionTimestamp") != NULL;
 		node_created(m, node);
 		node->zone = strdup(labels_get(&labels, LABEL_ZONE) ?: "");
 		node->name = strdup(m->name);

@@ -112,13 +112,50 @@ static int service_status(const struct field *document, struct service_object *s
 	       array_read(&balancer, "ingress", &service->balancer_ips, sizeof(*service->balancer_ips), load_balancer_ip, service);
 }
 
+/* The API server accepts spaces around it. */
+static int range_parse(const char *text, struct prefix *range)
+{
+	char trimmed[PREFIX_STRLEN];
+	size_t len;
+
+	text += strspn(text, " \t\n\v\f\r");
+	len = strcspn(text, " \t\n\v\f\r");
+	if (len >= sizeof(trimmed))
+		return -EINVAL;
+	memcpy(trimmed, text, len);
+	trimmed[len] = '\0';
+	return prefix_parse(trimmed, range);
+}
+
+static int range_cmp(const void *a, const void *b)
+{
+	return prefix_cmp(a, b);
+}
+
+/* One that is no prefix admits no client. */
+static int source_ranges(const struct field *spec, struct service_object *service)
+{
+	struct field list, element;
+	struct prefix range;
+	const char *text;
+	int ret = field_array(spec, "loadBalancerSourceRanges", &list);
+
+	ret = ret ?: array_make(spec, &service->source_ranges, field_count(&list), sizeof(*service->source_ranges));
+	service->restricted = ret == 0 && field_count(&list);
+	for (size_t i = 0; ret == 0 && i < field_count(&list); i++) {
+		ret = field_string_at(&list, i, &element, &text);
+		if (ret == 0 && range_parse(text, &range) == 0)
+			service->source_ranges[service->source_range_count++] = (struct prefix){ prefix_first(&range), range.len };
+	}
+	service->source_range_count = array_sort_unique(service->source_ranges, service->source_range_count,
+							sizeof(*service->source_ranges), range_cmp, NULL);
+	return ret;
+}
+
 static int external(const struct field *spec, struct service_object *service)
 {
-	struct field ranges;
-	int ret = field_array(spec, "loadBalancerSourceRanges", &ranges);
-
-	service->source_ranges = ret == 0 && field_count(&ranges);
-	return ret ?: node_port(spec, "healthCheckNodePort", &service->health_check_port) ?: external_ips(spec, service);
+	return source_ranges(spec, service) ?: node_port(spec, "healthCheckNodePort", &service->health_check_port) ?:
+	       external_ips(spec, service);
 }
 
 /* --- the rest --- */
@@ -171,8 +208,7 @@ int service_decode(const struct field *document, const struct metadata *m, struc
 	struct labels labels = { 0 };
 	int ret = metadata_check(document, m, &labels) ?: service_spec(document, service) ?: service_status(document, service);
 
-	if (labels_get(&labels, LABEL_PROXY_NAME) || labels_get(&labels, LABEL_HEADLESS))
-		memset(service->cluster_ips, 0, sizeof(service->cluster_ips));
+	service->other_proxy = labels_get(&labels, LABEL_PROXY_NAME) || labels_get(&labels, LABEL_HEADLESS);
 	labels_free(&labels);
 	return ret ?: names_copy(m, &service->namespace, &service->name);
 }

@@ -50,8 +50,9 @@ MESSAGE(pod, OBJECT(1, "metadata", object_meta), OBJECT(2, "spec", pod_spec), OB
 
 MESSAGE(timestamp, NUMBER(1, "seconds"));
 MESSAGE(node_meta, STRING(1, "name"), STRING(5, "uid"), STRING(6, "resourceVersion"), OBJECT(8, "creationTimestamp", timestamp),
-	FORM(11, "labels", WIRE_MAP), FORM(12, "annotations", WIRE_ANNOTATIONS));
-MESSAGE(node_spec, STRING(1, "podCIDR"), STRINGS(7, "podCIDRs"));
+	FORM(9, "deletionTimestamp", WIRE_PRESENT), FORM(11, "labels", WIRE_MAP), FORM(12, "annotations", WIRE_ANNOTATIONS));
+MESSAGE(taint, STRING(1, "key"));
+MESSAGE(node_spec, STRING(1, "podCIDR"), OBJECTS(5, "taints", taint), STRINGS(7, "podCIDRs"));
 MESSAGE(node_address, STRING(1, "type"), STRING(2, "address"));
 MESSAGE(node_status, OBJECTS(5, "addresses", node_address));
 MESSAGE(node, OBJECT(1, "metadata", node_meta), OBJECT(2, "spec", node_spec), OBJECT(3, "status", node_status));
@@ -79,6 +80,9 @@ STRICT_MESSAGE(policy_spec, OBJECT(1, "podSelector", selector), OBJECTS(2, "ingr
 	       STRINGS(4, "policyTypes"));
 MESSAGE(policy, OBJECT(1, "metadata", object_meta), OBJECT(2, "spec", policy_spec));
 
+MESSAGE(service_cidr_spec, STRINGS(1, "cidrs"));
+MESSAGE(service_cidr, OBJECT(1, "metadata", object_meta), OBJECT(2, "spec", service_cidr_spec));
+
 /* --- k8s.io/api/discovery/v1 --- */
 
 MESSAGE(conditions, BOOL(1, "ready"), BOOL(2, "serving"), BOOL(3, "terminating"));
@@ -97,6 +101,7 @@ const struct wire_message *wire_message_of(const char *kind)
 	} kinds[] = {
 		{ "Pod", &pod },	   { "EndpointSlice", &slice }, { "Namespace", &namespace }, { "NetworkPolicy", &policy },
 		{ "Service", &service },   { "Node", &node },		{ "Status", &status },
+		{ "ServiceCIDR", &service_cidr },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {

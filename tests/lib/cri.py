@@ -8,12 +8,24 @@ import json
 import subprocess
 from pathlib import Path
 
-from lab import REPO
+from lab import REPO, Lab
 from netns import COMMAND, Netns, wait_for
+from traffic import Datagrams, Transfer
 
 PAUSE = "warren.example/pause:1"
 DEBIANS_CONFIG = Path("/etc/containerd/config.toml")
 CRI = '[plugins."io.containerd.grpc.v1.cri"]\n'
+# Of containerd 2, with its own paths.
+CONFIG_2 = f"""version = 3
+oom_score = 0
+[plugins."io.containerd.cri.v1.images"]
+snapshotter = "native"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+sandbox = "{PAUSE}"
+[plugins."io.containerd.cri.v1.runtime"]
+restrict_oom_score_adj = true
+disable_apparmor = true
+"""
 
 
 def _number(value):
@@ -84,7 +96,7 @@ class Sandbox(Netns):
         listed = json.loads(conflist.read_text())
         conf = {**listed["plugins"][0], "name": listed["name"], "cniVersion": listed["cniVersion"], "prevResult": self.result()}
         env = self.cri.node.cni_env("CHECK", self.id, "eth0", self.netns)
-        self.cri.node.run("/usr/lib/cni/warren-cni", env=env, input=json.dumps(conf))
+        self.cri.node.run(f"{self.cri.plugins}/warren-cni", env=env, input=json.dumps(conf))
 
     def stop(self):
         """The runtime calls the plugin's DEL."""
@@ -92,23 +104,31 @@ class Sandbox(Netns):
         self.cri.remove(self.id)
 
 
+def debians_config():
+    text = DEBIANS_CONFIG.read_text()
+    assert text.count(CRI) == 1 and "oom_score" not in text
+    text = text.replace(CRI, f'{CRI}sandbox_image = "{PAUSE}"\nrestrict_oom_score_adj = true\ndisable_apparmor = true\n')
+    return f'oom_score = 0\n{text}[plugins."io.containerd.grpc.v1.cri".containerd]\nsnapshotter = "native"\n'
+
+
 class Cri:
-    """containerd in a node, started as Debian starts it, with Debian's configuration and so with its paths; with that
-    of Kubernetes beside it the node has no registry, no AppArmor, no right to lower oom_score_adj, no file system for
-    overlays. `with Cri(node)`.
+    """containerd in a node, started as Debian starts it, with Debian's configuration and so with its paths; or, with
+    `programs`, containerd 2 of that directory with its own. What differs: the node has no registry, no AppArmor, no
+    right to lower oom_score_adj, no file system for overlays. `with Cri(node)`.
     """
 
     SOCKET = "/run/containerd/containerd.sock"
     LOG = "/run/containerd.log"
 
-    def __init__(self, node):
+    def __init__(self, node, programs=None):
         self.node, self.cgroup, self.pods, self.daemon = node, f"/warren-{node.name}", [], None
-        text = DEBIANS_CONFIG.read_text()
-        assert text.count(CRI) == 1 and "oom_score" not in text
-        text = text.replace(CRI, f'{CRI}sandbox_image = "{PAUSE}"\nrestrict_oom_score_adj = true\ndisable_apparmor = true\n')
-        text += '[plugins."io.containerd.grpc.v1.cri".containerd]\nsnapshotter = "native"\n'
+        self.path = f"PATH={programs}:$PATH" if programs else "PATH=$PATH"
+        self.plugins = "/opt/cni/bin" if programs else "/usr/lib/cni"
+        # containerd 2 would unpack for the snapshotters of its configuration only.
+        self.importing = "--local" if programs else ""
         node.outside("/etc/containerd").mkdir(exist_ok=True)
-        node.outside("/etc/containerd/config.toml").write_text(f"oom_score = 0\n{text}")  # of the node's overlay
+        # Of the node's overlay.
+        node.outside("/etc/containerd/config.toml").write_text(CONFIG_2 if programs else debians_config())
         self.start()
         self.make_image()
 
@@ -117,11 +137,11 @@ class Cri:
         node = self.node
         node.run(image, "busybox", "/run/pause")
         node.run(image, "pack", "/run/pause.tar", PAUSE, "/run/pause", "entrypoint=/bin/sleep", "cmd=2147483647")
-        node.run("ctr", "-n", "k8s.io", "images", "import", "--snapshotter", "native", "/run/pause.tar")
+        node.run("sh", "-c", f"{self.path} ctr -n k8s.io images import {self.importing} --snapshotter native /run/pause.tar")
         node.run("rm", "-r", "/run/pause", "/run/pause.tar")
 
     def start(self):
-        self.daemon = self.node.run("sh", "-c", f"setsid containerd </dev/null >>{self.LOG} 2>&1 & echo $!").stdout.strip()
+        self.daemon = self.node.run("sh", "-c", f"{self.path} setsid containerd </dev/null >>{self.LOG} 2>&1 & echo $!").stdout.strip()
         wait_for(lambda: self.call("Status", {}, check=False) is not None, "containerd answers")
 
     def end(self, signal="TERM"):
@@ -187,3 +207,37 @@ class Cri:
         # Cgroups are the machine's, and outlive the node.
         cgroups = f"find /sys/fs/cgroup/*{self.cgroup} -depth -type d -exec rmdir {{}} + 2>/dev/null"
         self.node.run("sh", "-c", cgroups, check=False)
+
+
+def restart_under_traffic(cri, node, world, signal):
+    """Flows between pods and to the world lose nothing, with the runtime down and after; then it goes on with the pods
+    that it had.
+    """
+    a, b = (cri.pod(name) for name in "ab")
+    with contextlib.ExitStack() as stack:
+        ways = [(b, b.ips), (world, Lab.BEYOND)]
+        ways = [(server, addresses[family]) for server, addresses in ways for family in (4, 6)]
+        transfers = [stack.enter_context(Transfer(a, server, address)) for server, address in ways]
+        datagrams = [stack.enter_context(Datagrams(a, server, address)) for server, address in ways]
+
+        def all_go_on():
+            for flow in transfers:
+                flow.wait_more(20000)
+            for flow in datagrams:
+                flow.wait_more()
+
+        all_go_on()
+        with cri.down(signal):
+            all_go_on()
+        all_go_on()
+        for pod in (a, b):
+            pod.check()
+        late = cri.pod("late")
+        for family in (4, 6):
+            late.ping(a.ips[family])
+        all_go_on()
+        assert [flow.retransmits for flow in transfers] == [0] * len(ways)
+        assert [flow.finish() for flow in datagrams] == [set()] * len(ways)
+    for left, pod in ((2, b), (1, a), (0, late)):
+        cri.stop(pod)
+        assert len(node.warren_json("endpoint", "list")) == left

@@ -3,11 +3,14 @@
 
 import time
 
+import pytest
 from scapy.layers.inet import UDP
 
 from lab import network
 from monitor import Monitor
 from netns import wait_for
+
+pytestmark = pytest.mark.alone
 
 RATE, BURST = 512, 1024  # bpf/abi/event.h
 ROUNDS, FRAMES = 6, 900  # as many as fit into a processor's backlog

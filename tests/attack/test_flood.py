@@ -28,7 +28,7 @@ EIGHT = 8
 ENTRIES = 1024
 LASTS = 1.3  # by more than that much a flow is older than a second: ticks, cached verdicts
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.alone
 
 
 def flood(mode, client, server, family, seconds, cpu=None):

@@ -16,6 +16,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
+from crossings import OUTER, crossed
 from geneve import KEY_OPTION, KEY_SIZE, OPTION, OVERHEAD, REMOTE_NODE, Tunnelled, geneve, inner_ends, is_tunnel
 from lab import moved
 from netns import TIMEOUT, tcp, udp, wait_for
@@ -141,7 +142,7 @@ def pending(sock):
 # --- what the key is for -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+@pytest.fixture(scope="module", params=OUTER)
 def open_overlay(request):
     with KeyedOverlay(outer=request.param) as overlay:
         yield overlay
@@ -159,13 +160,12 @@ def test_without_a_key_an_address_is_enough(open_overlay, family):
 # --- required --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(outer, xdp) for xdp in ("off", "native") for outer in ALL],
-    ids=lambda p: f"over-v{p[0]}-{'tc' if p[1] == 'off' else 'xdp'}",
-)
+SETUPS = {f"over-v{outer}-{path}": (outer, xdp) for path, xdp in (("tc", "off"), ("xdp", "native")) for outer in ALL}
+
+
+@pytest.fixture(scope="module", params=crossed(SETUPS, "over-v6-tc", "over-v6-xdp"))
 def keyed(request):
-    outer, xdp = request.param
+    outer, xdp = SETUPS[request.param]
     with KeyedOverlay("require", xdp, outer=outer) as overlay:
         yield overlay
 

@@ -17,7 +17,7 @@ from netns import wait_for
 from overlay import ALL, Overlay
 from traffic import Worker, seconds_until_answered
 
-pytestmark = pytest.mark.long  # it fills a table that everything on this machine shares
+pytestmark = pytest.mark.alone  # it fills a table that everything on this machine shares
 
 SOON = 5  # seconds
 SO_DONTROUTE = 5

@@ -94,7 +94,7 @@ def ip(family):
 
 
 # Before 6.2 the programs find the checksum's offset by other code: one half of this runs on that kernel, too.
-OUTER = [pytest.param(ALL[0], id="over-v4", marks=pytest.mark.kernels), pytest.param(ALL[1], id="over-v6")]
+OUTER = [pytest.param(ALL[0], id="over-v4", marks=[pytest.mark.kernels, pytest.mark.long]), pytest.param(ALL[1], id="over-v6")]
 
 
 @pytest.fixture(scope="module", params=OUTER)

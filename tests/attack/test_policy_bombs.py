@@ -148,6 +148,7 @@ def enforced_after(tenants, revision):
     return time.monotonic(), slowest
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_hurts_its_own_pods_only(tenants, name):
     objects, bound = BOMBS[name]
@@ -175,6 +176,7 @@ def test_a_bomb_hurts_its_own_pods_only(tenants, name):
     assert refused <= REFUSED_MS and delay <= DELAY_MS and peak <= PEAK_BYTES and slowest * 1000 <= DELAY_MS
 
 
+@pytest.mark.long
 def test_the_names_of_33000_ports(tenants):
     """Verdicts come before names: each port has the right verdict even if not each rule can be named; the others' rules
     keep their names.
@@ -193,6 +195,7 @@ def test_the_names_of_33000_ports(tenants):
     assert tenants.peak() - before <= PEAK_BYTES
 
 
+@pytest.mark.long
 def test_a_bomb_in_many_pieces(tenants):
     """Each policy is below the bounds of an object: the bound of the namespace applies, and the last ones are refused."""
     before = tenants.peak(begin=True)

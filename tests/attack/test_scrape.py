@@ -60,6 +60,7 @@ def cluster():
         yield cluster
 
 
+@pytest.mark.long
 def test_scrape_of_full_tables(cluster):
     """500,000 established flows, and every window full: a scrape takes no longer than of empty maps."""
     agent, maps = cluster.agent, cluster.node.outside(f"{PINS}/maps")

@@ -13,7 +13,7 @@ from scapy.layers.l2 import Ether
 from cluster import Cluster
 from lab import Lab
 from manifests import namespace, policy
-from netns import Wire
+from netns import TIMEOUT, Wire
 
 
 CACHED = 1.2  # seconds: how long a verdict from before the SYN may still be cached
@@ -41,9 +41,9 @@ def test_one_syn(cluster, family, server):
     address = other.ips[family] if server == "pod" else Lab.WORLD[family]
     with other.tcp_listen(family) as listener:
         port = listener.getsockname()[1]
-        with client.tcp_connect(address, port, 5) as a, listener.accept()[0] as b:
-            b.settimeout(5)
-            a.settimeout(5)
+        with client.tcp_connect(address, port, TIMEOUT) as a, listener.accept()[0] as b:
+            b.settimeout(TIMEOUT)
+            a.settimeout(TIMEOUT)
             exchange(a, b)
             own = a.getsockname()[1]
             packet = (IP if family == 4 else IPv6)(src=address, dst=client.ips[family]) / TCP(sport=port, dport=own, flags="S", seq=1)

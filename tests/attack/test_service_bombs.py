@@ -93,6 +93,7 @@ def settle(cluster):
     cluster.agent.wait_applied(timeout=60)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", (4, 6))
 def test_one_namespace(cluster, family):
     """Three Services of 100 ports and 3,000 endpoints: 900,000 backends. Another tenant replaces its pods, and gets
@@ -110,6 +111,7 @@ def test_one_namespace(cluster, family):
         assert text == f"{SERVICE_BACKENDS} of its 300000 IPv{family} backends are programmed: a Service may have {SERVICE_BACKENDS}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", (4, 6))
 def test_many_namespaces(cluster, family):
     """Together they need more than there is. A Service with few backends gets them, before and after, and a restart

@@ -112,6 +112,7 @@ def probes(netns, address=LOOPBACK[4], port=HEALTH, path="/healthz", count=50):
     return took
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("listener", PORTS)
 def test_health_beside_a_crowd(cluster, listener):
     """Against the health listener itself, and against the metrics."""
@@ -122,6 +123,7 @@ def test_health_beside_a_crowd(cluster, listener):
     assert statistics.median(took) <= SOON_MS and max(took) < 1000 * PROBE_TIMEOUT, took
 
 
+@pytest.mark.long
 def test_pod_beside_others(cluster, family):
     """A pod's crowd at the metrics: its own connections are closed, not those of others, even one that takes a second
     for its request.
@@ -137,6 +139,7 @@ def test_pod_beside_others(cluster, family):
     assert max(took) < 1000 * PROBE_TIMEOUT, took
 
 
+@pytest.mark.long
 def test_health_check_port_beside_a_crowd(cluster, family):
     """A pod's crowd at a Service's health check port: it delays neither a load balancer at this port, and at that of another
     Service, nor the agent's own health.
@@ -178,6 +181,7 @@ def trickle(sock, text, pause=0.5, most=3 * DEADLINE):
     return time.monotonic() - began
 
 
+@pytest.mark.long
 def test_trickle_is_cut(cluster):
     """A byte each half second keeps no connection open: to health, to metrics, to the agent's socket, and of a client
     that never reads.
@@ -211,6 +215,7 @@ def test_trickle_is_cut(cluster):
                 pass
 
 
+@pytest.mark.long
 def test_unread_answers_are_forgotten(cluster, family):
     """For clients that send requests and never read, the kernel buffers nothing for long, neither while they are
     connected nor after.
@@ -311,6 +316,7 @@ def test_health_of_odd_requests(cluster, request_, status):
     assert get(cluster.node, LOOPBACK[4], HEALTH) == (200, "ok\n")
 
 
+@pytest.mark.long
 def test_one_answer_a_connection(cluster):
     """Of requests in a row on one connection the first gets a reply. The others do not occupy the agent."""
     with cluster.node.tcp_connect(LOOPBACK[4], METRICS) as sock:

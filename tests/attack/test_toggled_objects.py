@@ -24,7 +24,7 @@ def certificate(tmp_path_factory):
     return ca, ca.sign("server", f"IP:{Lab.WORLD[4]}")
 
 
-@pytest.fixture(params=[True, False], ids=["watch-list", "list"])
+@pytest.fixture(params=[pytest.param(True, id="watch-list"), pytest.param(False, id="list", marks=pytest.mark.long)])
 def followed(request, certificate):
     """(API server, agent)"""
     ca, signed = certificate

@@ -12,17 +12,18 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
+from crossings import OUTER
 from geneve import REMOTE_NODE, geneve
 from lab import Node
 from manifests import node_object
 from netns import wait_for
-from overlay import ALL, Overlay
+from overlay import Overlay
 
 CARD = "eth9"
 PORT = 7777
 
 
-@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+@pytest.fixture(scope="module", params=OUTER)
 def overlay(request):
     with Overlay(outer=request.param) as overlay:
         for name, node in (("default/a1", "n1"), ("default/b1", "n1"), ("default/b2", "n2")):

@@ -19,7 +19,7 @@
 
 #define GROWING_MAPS 8
 #define META_MAX 32 /* bytes of an XDP packet's metadata */
-#define RANDOM_SECONDS 40
+#define RANDOM_PERCENT 10
 
 static struct {
 	struct warren_bpf *skel, *dry_run, *large;
@@ -355,11 +355,12 @@ double seconds_now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-double random_until(void)
+unsigned random_rounds(unsigned rounds)
 {
-	const char *seconds = getenv("WARREN_FUZZ_SECONDS");
+	const char *percent = getenv("WARREN_FUZZ_PERCENT");
+	const double share = percent ? atof(percent) : RANDOM_PERCENT;
 
-	return seconds_now() + (seconds ? atof(seconds) : RANDOM_SECONDS);
+	return 1 + (unsigned)(rounds * share / 100);
 }
 
 bool events_are_refilled = true;

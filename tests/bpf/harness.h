@@ -84,8 +84,8 @@ struct verdict_secret {
 struct verdict_secret harness_secret(void);
 
 double seconds_now(void);
-/* When a test of random packets that begins now ends at the latest: fewer packets are enough on a slow machine. */
-double random_until(void);
+/* How many of its rounds a random test does: WARREN_FUZZ_PERCENT of them, and one. By count, so that a seed repeats a run. */
+unsigned random_rounds(unsigned rounds);
 
 int program_fd(enum program program);
 const char *program_name(enum program program);

@@ -21,8 +21,6 @@ int main(int argc, char **argv)
 	setlinebuf(stdout); /* the output is complete if the process is killed */
 	if (argc > 1 && !strcmp(argv[1], "--bench"))
 		return bench();
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		failed += tests[i]();
 	return !!failed;

@@ -478,7 +478,7 @@ static void deny_during_packets(struct frame *f, unsigned round)
 static void test_revision_before_policy(void **state)
 {
 	static const struct layer layers[] = { ETH(), IP(), UDP(), { 0 } };
-	const double until = random_until();
+	const unsigned rounds = random_rounds(2000);
 	pthread_t thread;
 	struct frame f;
 
@@ -499,7 +499,7 @@ static void test_revision_before_policy(void **state)
 	frame_build(&f, layers, &defaults_from_pod, false);
 	pthread_barrier_init(&writer.go, NULL, 2);
 	assert_int_equal(pthread_create(&thread, NULL, writer_run, NULL), 0);
-	for (unsigned round = 0; round < 2000 && seconds_now() < until; round++)
+	for (unsigned round = 0; round < rounds; round++)
 		deny_during_packets(&f, round);
 	writer.stop = true;
 	pthread_barrier_wait(&writer.go);

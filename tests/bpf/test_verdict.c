@@ -180,16 +180,17 @@ static struct tuple other(struct tuple t, bool v6)
 	return t;
 }
 
-/* Flows that differ in any field, wherever they are in the cache; fewer on a slow machine. */
-static void nothing_else_passes(bool received, bool v6, double until)
+/* Flows that differ in any field, wherever they are in the cache. */
+static void nothing_else_passes(bool received, bool v6)
 {
 	enum { PACKETS = 100000, FILLS = 64 };
+	const int packets = (int)random_rounds(PACKETS);
 	const struct sample out = sample_make(false, v6), in = sample_make(true, v6);
 	struct tuple t, u;
 
 	prepare(v6);
 	random_start(received * 2 + v6);
-	for (int i = 0; i < PACKETS && (i % 500 || seconds_now() < until); i++) {
+	for (int i = 0; i < packets; i++) {
 		t = connection(40000 + i / 500 % FILLS, v6);
 		if (i % 500 == 0)
 			fill(&out, &in, t, v6);
@@ -201,12 +202,9 @@ static void nothing_else_passes(bool received, bool v6, double until)
 
 static void test_near_collisions(void **state)
 {
-	enum { ALL = 4 };
-	const double begin = seconds_now(), seconds = random_until() - begin;
-
 	(void)state;
-	for (int n = 0; n < ALL; n++)
-		nothing_else_passes(n & 1, n & 2, begin + seconds * (n + 1) / ALL);
+	for (int n = 0; n < 4; n++)
+		nothing_else_passes(n & 1, n & 2);
 }
 
 /*
@@ -257,7 +255,6 @@ static void test_same_set(void **state)
 static struct {
 	struct frame frame[2];
 	uint32_t node[2]; /* where each must go */
-	atomic_bool stop;
 	atomic_uint wrong, runs;
 } race;
 
@@ -273,11 +270,12 @@ static void pin(int cpu)
 /* Two flows between the same ports in turn, to pods of two nodes: both are for the same slot. */
 static void *race_run(void *arg)
 {
+	const unsigned rounds = random_rounds(2000000);
 	const int fd = program_fd(FROM_POD);
 	uint8_t out[FRAME_MAX];
 
 	pin((int)(intptr_t)arg);
-	for (unsigned i = 0; !race.stop; i++) {
+	for (unsigned i = 0; i < rounds && !race.wrong; i++) {
 		struct __sk_buff ctx = { .ifindex = device_ifindex(DEVICE_A) };
 		const unsigned n = i & 1;
 		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = race.frame[n].data, .data_size_in = race.frame[n].len,
@@ -295,11 +293,9 @@ static void *race_run(void *arg)
 
 static void test_torn(void **state)
 {
-	const double until = seconds_now() + 3;
 	const struct verdict_secret secret = harness_secret();
 	const struct sample out = sample_make(false, false);
 	struct tuple t = connection(40000, false), u = t;
-	const struct timespec tick = { .tv_nsec = 20000000 };
 	pthread_t threads[2];
 	cpu_set_t was;
 
@@ -329,13 +325,9 @@ static void test_torn(void **state)
 		memcpy(race.frame[n].data + out.far, flow->far, 4);
 		memcpy(&race.node[n], who_address(n ? NODE_D : NODE_C, false), 4);
 	}
-	race.stop = false;
 	race.wrong = race.runs = 0;
 	for (int n = 0; n < 2; n++)
 		assert_int_equal(pthread_create(&threads[n], NULL, race_run, (void *)(intptr_t)n), 0); /* NOLINT(performance-no-int-to-ptr) */
-	while (seconds_now() < until && !race.wrong)
-		nanosleep(&tick, NULL);
-	race.stop = true;
 	for (int n = 0; n < 2; n++)
 		pthread_join(threads[n], NULL);
 	sched_setaffinity(0, sizeof(was), &was);

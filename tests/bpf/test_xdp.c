@@ -401,15 +401,15 @@ static void mutate(struct tunnel_frame *t)
 
 static void mutations(bool keyed)
 {
-	const char *mutations = getenv("WARREN_MUTATIONS");
-	long count = mutations ? atol(mutations) : 100000, apart = 0, dropped = 0;
+	const unsigned count = random_rounds(1000000);
+	long apart = 0, dropped = 0;
 
 	if (keyed)
 		tunnel_state_keyed(true, true);
 	else
 		tunnel_state(true);
 	random_start(keyed);
-	for (long i = 0; i < count; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		const struct tunnel_fields fields = {
 			.outer6 = random_below(2),
 			.inner6 = random_below(2),

@@ -51,6 +51,7 @@ def test_two_nodes(clean):
     assert set(known) == {"testing1", "testing2"} and known["testing1"]["own"], known
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_killed_it_leaves_nothing(clean, number):
     holding = subprocess.Popen(

@@ -51,6 +51,7 @@ def test_debians_own_paths(installed):
         pods[0].ping(pods[1].ips[family])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])
 def test_runtime_restarted_under_traffic(node, world, installed, signal):
     restart_under_traffic(installed, node, world, signal)

@@ -30,6 +30,7 @@ def image(tmp_path_factory):
     return make_image(tmp_path_factory.mktemp("image"))
 
 
+@pytest.mark.long
 def test_small_and_the_same_every_time(image, tmp_path):
     assert image.stat().st_size < LIMIT
     again = make_image(tmp_path)

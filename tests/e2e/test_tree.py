@@ -92,6 +92,13 @@ def test_documents_name_what_there_is(document):
     assert {name for name in functions if name[:-1] not in code} == set()
 
 
+def test_security_says_which_of_its_proofs_are_long():
+    text = (REPO / "SECURITY.md").read_text()
+    says = set(re.findall(r"`(test_\w+\.py)`", text.split("\n## ")[0]))
+    named = {REPO / name for name in re.findall(r"`(tests/(?:net|attack)/test_\w+\.py)`", text)}
+    assert says == {path.name for path in named if re.search(r"^pytestmark = .*mark\.(long|alone)", path.read_text(), re.M)}
+
+
 JUMPS = re.compile(
     r"CLOCK_REALTIME|CLOCK_TAI|\b(time|ftime|gettimeofday|timespec_get|utime|clock)\s*\(|_ktime_get_(real|tai)"
     r"|\b(pthread_\w+|sem|mq)_timed\w+\(|\bst_[acm]tim|\bstx_[acmb]time|UV_CLOCK_REALTIME|uv_clock_gettime"

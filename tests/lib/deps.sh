@@ -29,7 +29,7 @@ build=(gcc make pkg-config git clang libc6-dev linux-libc-dev libbpf-dev libelf-
 	libjansson-dev libuv1-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev libnanopb-dev
 	busybox-static containernetworking-plugins jq)
 demo=(iproute2 nftables procps python3 tcpdump tshark)
-tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell mandoc pyflakes3 python3-pytest python3-pytest-xdist
+tests=(llvm libcmocka-dev clang-tidy clang-format cppcheck shellcheck codespell mandoc pyflakes3 python3-pytest python3-pytest-timeout python3-pytest-xdist
 	python3-scapy python3-yaml man-db gnuplot-nox openvswitch-switch iptables ethtool iputils-ping traceroute
 	strace systemd ca-certificates cpio kmod curl wget bind9-dnsutils netcat-openbsd prometheus)
 

@@ -11,7 +11,7 @@ O=${O:-build}
 jobs=$(nproc)
 checks=("$@")
 [ ${#checks[@]} -gt 0 ] || checks=(includes headers cycles words spelling manuals python gcc clang tidy cppcheck shell)
-status=0
+status=0 running=()
 
 includes() {
 	tests/lib/includes.py
@@ -99,13 +99,22 @@ for tool in codespell clang-tidy clang-format cppcheck jq mandoc pyflakes3 shell
 		exit 2
 	}
 done
+# All at once, and what each has found in their order.
+found=$(mktemp -d) && trap 'rm -rf "$found"' EXIT
 for check in "${checks[@]}"; do
-	SECONDS=0
-	if "$check"; then
-		echo "== $check: clean, $SECONDS s"
-	else
-		echo "== $check: FAILED, $SECONDS s"
-		status=1
-	fi
+	(
+		SECONDS=0
+		if "$check"; then
+			echo "== $check: clean, $SECONDS s"
+		else
+			echo "== $check: FAILED, $SECONDS s"
+			exit 1
+		fi
+	) >"$found/$check" 2>&1 &
+	running+=($!)
+done
+for i in "${!checks[@]}"; do
+	wait "${running[i]}" || status=1
+	cat "$found/${checks[i]}"
 done
 exit $status

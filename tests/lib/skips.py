@@ -41,7 +41,7 @@ class Expected(NamedTuple):
 
 EXPECTED = (
     Expected("policy-san", "without_memory_nothing_is_lost", ""),  # the sanitizer's allocator cannot be made to fail
-    Expected("unit unit-san", "reads_all_after_an_overflow", "", inotify_queue_is_long()),
+    Expected("programs unit unit-clang unit-san", "reads_all_after_an_overflow", "", inotify_queue_is_long()),
     Expected("net", "test_overlay_paths.py::test_received_by_the_card_of_a_backup_route*over-v6*", "IPv6 the FIB lookup"),
     Expected("net", "test_xdp_tap.py::*", "before Linux 6.15 a TAP has no XDP metadata", kernel_before(6, 15)),
     Expected("net", "test_uplink_kinds.py::*", "this kernel has no vlan devices|got empty parameter set", not kernel_has("vlan")),

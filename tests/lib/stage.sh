@@ -10,6 +10,9 @@ within='' # put before a stage's name in the skip budget (skips.py): "vm/" in th
 set -m # job control: each stage is a process group of its own
 passed=0 failed=0 skipped=0
 failures=() # what failed where, printed again at the end: of a long log often only that is kept
+flakes=()   # tests that failed and then passed alone
+report='' at=''  # a file with a line for each stage that has run, and of which commit: "COMMIT STAGE SECONDS PASSED FAILED SKIPPED"
+again=''    # set: tests that fail are run again, alone (rerun.py)
 job='' watchdog='' # process groups: the stage's, and the one that ends it when it takes too long
 
 # How a stage's results are counted: each prints "passed failed skipped" of the log.
@@ -68,6 +71,9 @@ stage() {
 	kill -- "-$watchdog" && wait "$watchdog" 2>/dev/null
 	read -r p f s < <("count_$count" "$name" "$status")
 	p=${p:-0} f=${f:-0} s=${s:-0}
+	if [ "$status" != 0 ] && [ "$f" != 0 ] && [ -n "$again" ] && pass_alone "$name" "$count" "$status"; then
+		p=$((p + f)) f=0 status=0
+	fi
 	# A crash, a time-out or an empty run is a failure, whatever was counted before it.
 	if [ "$f" = 0 ] && { [ "$status" != 0 ] || [ $((p + s)) = 0 ]; }; then
 		f=1
@@ -79,6 +85,7 @@ stage() {
 	fi
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	printf '%6.1f s   %d passed, %d failed, %d skipped\n' "$(seconds_since "$begin")" "$p" "$f" "$s"
+	[ -z "$report" ] || echo "$at $name $(seconds_since "$begin") $p $f $s" >>"$report"
 	if [ "$f" != 0 ]; then
 		echo "--- exit status $status; ${out#"$root/"}/$name.log has, first the errors, then its end:"
 		errors "$name" 40
@@ -92,6 +99,15 @@ stage() {
 	[ "$s" = 0 ] || grep -aE '^SKIPPED|^\[  SKIPPED \]' "$out/$name.log" | sort -u
 	cat "$out/$name.skips"
 	return 0
+}
+
+# Whether all tests that failed in a stage pass when they run again, alone.
+pass_alone() { # STAGE COUNT STATUS
+	local text status=0
+	text=$(/usr/bin/python3 "$root/tests/lib/rerun.py" "$2" "$3" "$out/$1.log" "$out/$1.xml" </dev/null 2>&1) || status=1
+	printf '%s\n' "$text" >>"$out/$1.log"
+	[ "$status" = 0 ] || return 1
+	mapfile -t -O ${#flakes[@]} flakes < <(grep '^FLAKY ' <<<"$text")
 }
 
 too_long() { # SECONDS
@@ -117,6 +133,7 @@ seconds_since() {
 # The last line of a run, and its exit.
 finish() {
 	[ ${#failures[@]} = 0 ] || printf '%s\n' "${failures[@]}" | cut -c 1-200
+	[ ${#flakes[@]} = 0 ] || printf '%s\n' "${flakes[@]}" | tee "$out/flaky.txt"
 	echo "$passed passed, $failed failed, $skipped skipped"
 	[ "$failed" = 0 ] && exit 0
 	exit 1
@@ -124,14 +141,29 @@ finish() {
 
 # --- what several runs have -------------------------------------------------------------------------------------------------
 
-# Some at a time, as they mostly wait for the kernel (RCU): what one has printed stands in the log when it has ended.
+# The line that names the program is for rerun.py.
+program() { # PROGRAM ARGUMENT...
+	echo "# $1"
+	"$@"
+}
+
 unit() { # BUILD [NAME...]: these programs, or all of them, whichever fails
 	local -a programs=("${@:2}")
 	if [ ${#programs[@]} = 0 ]; then
-		mapfile -t programs < <(find "$1/tests/unit" -name 'test_*' ! -name '*.[od]' | sort)
+		mapfile -t programs < <(unit_programs "$1")
 	else
 		programs=("${programs[@]/#/$1/tests/unit/test_}")
 	fi
+	programs "${programs[@]}"
+}
+
+unit_programs() { # BUILD: from the end of the alphabet, where the longest are
+	find "$1/tests/unit" -name 'test_*' ! -name '*.[od]' | sort -r
+}
+
+# Some at a time, as they mostly wait for the kernel (RCU): what one has printed stands in the log when it has ended.
+programs() { # PROGRAM...
+	local -a programs=("$@")
 	# The first of them is there, and so can be locked.
 	# shellcheck disable=SC2016 # the inner shell's variables
 	printf '%s\0' "${programs[@]}" | first=${programs[0]} xargs -0 -n 1 -P 4 sh -c '
@@ -141,9 +173,12 @@ unit() { # BUILD [NAME...]: these programs, or all of them, whichever fails
 		exec 9<"$first" && flock 9
 		echo "# $0"
 		cat "$log"
+		[ "$status" -lt 124 ] || echo "ERROR: $0: exit status $status"
 		[ "$status" = 0 ]'
 }
 
+each=300 # seconds for one test with its fixtures: one that hangs ends alone
 pytests() { # STAGE BUILD ARGUMENT...
-	WARREN_BUILD=$root/$2 /usr/bin/python3 -m pytest -p no:cacheprovider -q -rs --tb=short --junitxml="$out/$1.xml" "${@:3}"
+	echo "# $2"
+	WARREN_BUILD=$root/$2 /usr/bin/python3 -m pytest -p no:cacheprovider -q -rs --tb=short --timeout="$each" --junitxml="$out/$1.xml" "${@:3}"
 }

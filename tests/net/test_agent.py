@@ -417,6 +417,7 @@ def test_no_room_denies_and_comes_back(node, agent, make):
 # --- size -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_large_cluster(node, agent, make):
     """1,000 policies and 5,000 pods: in 24 MB, and at once."""
     apps = [f"app{n}" for n in range(20)]

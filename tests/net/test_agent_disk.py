@@ -14,6 +14,8 @@ from lab import Lab
 from manifests import node_object
 from netns import wait_for
 
+pytestmark = pytest.mark.long
+
 SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 ACCOUNT = "/run/secrets/kubernetes.io/serviceaccount"
 CONFLIST = "/etc/cni/net.d/05-warren.conflist"

@@ -5,6 +5,8 @@ that none of the manifests gives, no flow that all of them allow loses one, and 
 
 import time
 
+import pytest
+
 from manifests import namespaces, pod_object, pods, policy, port, sources
 from memory import memory_cgroup
 from netns import TIMEOUT
@@ -28,6 +30,7 @@ def crowd(number):
     return objects
 
 
+@pytest.mark.long
 def test_agent_ended_without_memory(tmp_path):
     draw = drawn("WARREN_SEED")
     key = tmp_path / "key"

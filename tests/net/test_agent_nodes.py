@@ -263,6 +263,7 @@ def test_remote_pods(agent, here):
     assert not problems(agent)
 
 
+@pytest.mark.long
 def test_how_long_a_join_takes(agent):
     """The goal is 50 ms from the manifest to the first packet, which is the bench's ("a node joins"). Here each of some
     joins takes less than any timer of the agent's.

@@ -241,6 +241,7 @@ def test_refused_by_the_caller(api_client, api_server):
 # --- time ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_silence_ends_a_stream_and_a_little_life_does_not(api_client, api_server):
     def stream(peer, request):
         peer.stream()
@@ -279,6 +280,7 @@ def test_timers(api_client):
     assert [api_client.wait(lambda e: e["event"] == "time")["id"] for _ in range(3)] == ["a", "b", "c"]
 
 
+@pytest.mark.long
 def test_an_idle_client_is_not_woken(node, api_server, family, ca):
     """A watch without events costs no processor time."""
     api_server.answers["/x"] = lambda peer, request: (peer.stream(), peer.wait())
@@ -305,6 +307,7 @@ def undrop(host):
     host.run("nft", "delete", "table", "inet", "dead")
 
 
+@pytest.mark.long
 def test_dead_connections_are_noticed(node, world, certificate, ca):
     """Without an RST and without a time limit: a stream without data, and a request without an acknowledgement."""
     families, port = (4, 6), 7443
@@ -335,6 +338,7 @@ def test_dead_connections_are_noticed(node, world, certificate, ca):
         servers[f].close()
 
 
+@pytest.mark.long
 def test_the_next_server_is_tried(node, world, api_server, family, certificate, ca):
     """One that refuses, one that is silent, one that replies: all calls reach the last within the time of one attempt."""
     with ScriptedServer(world, family, certificate) as silent:
@@ -366,7 +370,7 @@ class Named:
         return self.netns.popen("unshare", "--mount", "sh", "-ec", script, self.hosts, *argv, **options)
 
 
-@pytest.mark.parametrize("verdict", ("reject with tcp reset", "drop"), ids=("refused", "silent"))
+@pytest.mark.parametrize("verdict", [pytest.param("reject with tcp reset", id="refused"), pytest.param("drop", id="silent", marks=pytest.mark.long)])
 def test_the_next_address_of_a_name_is_tried(node, world, api_server, family, ca, tmp_path, verdict):
     """Whichever of them it is that fails: within the time of one attempt."""
     addresses = (Lab.WORLD[family], Lab.BEYOND[family])
@@ -404,6 +408,7 @@ def test_the_first_server_is_preferred_when_the_one_in_use_ends(node, world, api
             api_client.quit()
 
 
+@pytest.mark.long
 def test_a_faulty_server_is_replaced(node, world, api_server, family, certificate, ca):
     """It accepts connections, and is silent or replies with errors only: a server that starts gets time, one that stays
     so is given up.
@@ -426,6 +431,7 @@ def test_a_faulty_server_is_replaced(node, world, api_server, family, certificat
         api_client.quit()
 
 
+@pytest.mark.long
 def test_other_servers_while_calls_run(node, world, api_server, family, certificate, ca):
     api_server.answers["/x"] = lambda peer, request: (peer.stream(), peer.chunk(b"begin"), peer.wait())
     with ScriptedServer(world, family, certificate) as other, Apictl(node, url(api_server, family), f"ca={ca.ca}") as api_client:

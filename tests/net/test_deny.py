@@ -367,6 +367,7 @@ def gro_on(node):
     node.run("sh", "-c", "cd /sys/class/net/eth0; echo 20000000 >gro_flush_timeout; echo 100 >napi_defer_hard_irqs")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("inner", FAMILIES)
 @pytest.mark.parametrize("outer", FAMILIES)
 def test_decapsulated_and_merged(lab, outer, inner):

@@ -80,6 +80,7 @@ def namespaces(node):
 # --- crowds -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_crowd(node, namespaces):
     """200 ADDs and then 200 DELs, by 16 at once."""
     paths = namespaces(200)
@@ -137,6 +138,7 @@ def crash_rounds(node, conf, worker, path, rounds, rng):
     return killed
 
 
+@pytest.mark.long
 def test_kill_at_random_instants(node, namespaces):
     conf = network(**WIDE)
     paths = namespaces(2)
@@ -155,6 +157,7 @@ def test_kill_at_random_instants(node, namespaces):
     pod.delete()
 
 
+@pytest.mark.long
 def test_kill_while_loading(fresh):
     """The first ADD loads the programs; killed halfway, the next one finishes the work."""
     rng, interrupted = drawn(), 0
@@ -183,6 +186,7 @@ exit $status
 """
 
 
+@pytest.mark.long
 def test_reaper_killed(node, namespaces):
     """DEL leaves the slow deletion of the device to a background process. Without it: ADD again works, GC finishes."""
     (path,) = namespaces(1)
@@ -240,6 +244,7 @@ def test_namespace_outlives_its_del(node):
     b.delete()
 
 
+@pytest.mark.long
 def test_namespace_vanishes_during_add(node):
     """The delay follows the machine: a bit longer after an ADD that failed, a bit shorter after one that did not. Below zero
     the namespace begins to vanish before the ADD does, so both outcomes occur however fast either is.
@@ -321,6 +326,7 @@ def test_one_family_exhausted(node):
         pod.delete()
 
 
+@pytest.mark.long
 def test_endpoint_map_full(fresh):
     fresh.warren("node", "init", "--max-endpoints", "4")
     conf = network()
@@ -367,6 +373,7 @@ def test_full_disk(fresh):
     fresh.assert_clean()
 
 
+@pytest.mark.long
 def test_full_disk_of_another_plugins_addresses(fresh):
     """host-local keeps them in /var/lib/cni."""
     fresh.run("mount", "-t", "tmpfs", "-o", "size=64k", "full", "/var/lib/cni")
@@ -507,6 +514,7 @@ def test_record_of_an_earlier_boot(node, rest):
     pod.delete()
 
 
+@pytest.mark.long
 @pytest.mark.smoke
 def test_address_file_of_an_earlier_boot(fresh):
     """On a disk, and truncated by the crash that ended that boot: no attachment has an address of it."""
@@ -616,6 +624,7 @@ INPUTS = {  # name: (standard input, code)
 }
 
 
+@pytest.mark.long
 @pytest.mark.smoke
 @pytest.mark.parametrize("name", INPUTS)
 def test_bad_input(node, namespaces, name):
@@ -652,6 +661,7 @@ ENVIRONMENTS = {  # what is changed in a good environment, code
 }
 
 
+@pytest.mark.long
 @pytest.mark.smoke
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_bad_environment(node, namespaces, name):

@@ -9,6 +9,8 @@ import pytest
 from netns import tcp
 from overlay import Overlay
 
+pytestmark = pytest.mark.long
+
 DOCKER = """*filter
 :FORWARD DROP
 :DOCKER-USER -

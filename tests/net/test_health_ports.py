@@ -125,6 +125,7 @@ def test_agent_is_killed(overlay, outside, n1, family):
     assert health(outside, n1.address[family]) == (200, 1)
 
 
+@pytest.mark.long
 def test_port_of_another_program(overlay, outside, n1, family):
     """It is reported, the others are open, and it is tried again."""
     with n1.tcp_listen(family, HEALTH, n1.address[family]):

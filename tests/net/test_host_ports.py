@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from clients_outside import NODE_PORT, PORT, SETUPS, TARGET, VIP, made
+from crossings import crossed
 from lab import network
 from manifests import block, endpoint, endpoint_slice, policy, port, service
 from named import ASK, Named, ask_tcp, ask_udp
@@ -27,7 +28,7 @@ def mapping(number, target=TARGET, protocol="tcp", ip=None):
     return {"hostPort": number, "containerPort": target, "protocol": protocol, **({"hostIP": ip} if ip else {})}
 
 
-@pytest.fixture(scope="module", params=SETUPS)
+@pytest.fixture(scope="module", params=crossed(SETUPS, "tunnel-over-v6"))
 def overlay(request):
     with made(request.param, PODS) as overlay:
         node = overlay.nodes["n1"]

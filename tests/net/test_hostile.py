@@ -388,6 +388,7 @@ def pod_pair(node):
     node.assert_clean()
 
 
+@pytest.mark.long  # of the same packets tests/bpf/rows_from_pod.c, in the gate
 @pytest.mark.parametrize("family,build,reason", ROWS)
 def test_dropped(node, pod_pair, drops, family, build, reason):
     a, b = pod_pair

@@ -121,6 +121,7 @@ def test_prepare_then_the_agent_with_fewer_rights(node):
     assert node.traces() == before
 
 
+@pytest.mark.long
 def test_prepare_twice_remembers_what_was_first(node):
     node.run("sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
     before = node.traces()
@@ -293,6 +294,7 @@ def test_install_into_nothing(node):
     assert done.returncode == 1 and BIN in done.stderr and "--cni-bin-dir" in done.stderr
 
 
+@pytest.mark.long
 def test_install_killed_at_any_moment(node, bin_dir):
     """There is always one complete plugin, which runs; the next install leaves nothing of a killed one."""
     give_portmap(node)
@@ -522,6 +524,7 @@ def test_uninstall_leaves_the_node_as_it_was(node, installed):
     assert node.traces() == installed
 
 
+@pytest.mark.long
 def test_uninstall_takes_what_is_half_written(node, installed):
     """The process that wrote it was killed."""
     for path in (f"{CONFLIST}.new", f"{PLUGIN}.new"):
@@ -531,6 +534,7 @@ def test_uninstall_takes_what_is_half_written(node, installed):
     assert node.files("/etc/cni/net.d") == [] and not node.outside(f"{PLUGIN}.new").exists()
 
 
+@pytest.mark.long
 def test_uninstall_without_a_configuration(node, installed):
     """Nothing is removed from another directory, from which it is run."""
     node.outside("/run/.uninstalled").write_text("mine")
@@ -539,6 +543,7 @@ def test_uninstall_without_a_configuration(node, installed):
     node.outside("/run/.uninstalled").unlink()
 
 
+@pytest.mark.long
 def test_uninstall_lists_the_pods_that_are_left(node, installed):
     args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web"
     pods = [node.pod("a", network(), args=args), node.pod("b", network())]
@@ -567,6 +572,7 @@ def test_uninstall_waits_for_the_last_pod(node, installed):
     assert node.traces() == installed
 
 
+@pytest.mark.long
 def test_uninstall_takes_pods_that_died_without_del(node, installed):
     """Their namespaces are gone: no runtime will ever end them."""
     pod = node.pod("a", network())
@@ -575,6 +581,7 @@ def test_uninstall_takes_pods_that_died_without_del(node, installed):
     assert node.traces() == installed
 
 
+@pytest.mark.long
 def test_uninstall_killed_between_its_steps(node, installed):
     """The configuration is moved away while an older pod exists: both are as before."""
     pod = node.pod("a", network())
@@ -594,6 +601,7 @@ def test_uninstall_not_beside_an_agent(node, installed):
         assert len(standing(node)) == 3 and node.warren("status").returncode == 0
 
 
+@pytest.mark.long
 def test_uninstall_killed_at_any_moment(node, installed):
     """Each run goes on where the one before was killed, removes one more file, and is killed as it removes the next: all
     that a run leaves half done is met. The last run ends it. What comes before the first file, a run does anew: of those

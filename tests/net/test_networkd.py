@@ -20,7 +20,7 @@ exec /lib/systemd/systemd-networkd >/run/networkd.log 2>&1
 """
 EVERY_LINK = "[Match]\nName=*\n[Network]\nLinkLocalAddressing=no\nAddress=192.0.2.77/24\n"
 
-pytestmark = pytest.mark.skipif(not NETWORKD.exists(), reason="no systemd-networkd")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not NETWORKD.exists(), reason="no systemd-networkd")]
 
 
 @pytest.fixture

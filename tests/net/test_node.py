@@ -11,6 +11,8 @@ from memory import memory_cgroup
 from netns import tcp
 from rawbpf import PINS
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def node():

@@ -8,6 +8,8 @@ import pytest
 from overlay import ALL, Overlay
 from traffic import Transfer, seconds_until_answered
 
+pytestmark = pytest.mark.long
+
 SOON = 5  # seconds: the programs look at routes and neighbours several times a second
 NUD = 20  # ... until the kernel has detected a silent neighbour, with the times that quick_nud() sets
 

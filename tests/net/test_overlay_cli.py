@@ -5,6 +5,7 @@ import ipaddress
 import socket
 
 import pytest
+from crossings import crossed
 from manifests import namespaces, pods, policy, port, sources
 from monitor import Drops
 from netns import FAMILY, TIMEOUT, wait_for
@@ -23,7 +24,7 @@ POLICY = policy(
 )
 
 
-@pytest.fixture(scope="module", params=MODES, ids=lambda p: f"{p[0]} over v{p[1]}")
+@pytest.fixture(scope="module", params=crossed(MODES, ("tunnel", 4)), ids=lambda p: f"{p[0]} over v{p[1]}")
 def overlay(request):
     mode, outer = request.param
     with Overlay(mode=mode, outer=outer) as overlay:
@@ -184,6 +185,7 @@ def test_works_without_the_agent(overlay):
         n1.agent.wait_applied()
 
 
+@pytest.mark.long
 def test_ping_says_how_far_it_went():
     """No replies any more: the requests leave, and nothing comes back. A node that is not probed is listed as such."""
     with Overlay(2) as overlay:

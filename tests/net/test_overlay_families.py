@@ -10,6 +10,8 @@ from manifests import pods, policy, sources
 from overlay import ALL, Overlay
 from netns import wait_for
 
+pytestmark = pytest.mark.long
+
 FAMILIES = {1: ALL, 2: (4,), 3: (6,)}
 SETUPS = {
     "tunnel-over-v4": dict(mode="tunnel", outer=4),

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from crossings import OUTER
 from geneve import Tunnelled, is_tunnel
 from lab import PORTMAP
 from manifests import namespaces, node_object, pods, policy, sources
@@ -20,7 +21,7 @@ SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}
 HOST_PORT, SERVICE_PORT, PORT = 18080, 80, 8080
 
 
-@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+@pytest.fixture(scope="module", params=OUTER)
 def overlay(request):
     """Two nodes. A test that changes them changes them back."""
     with Overlay(outer=request.param) as overlay:
@@ -62,6 +63,7 @@ def first_answer(sender, receiver, family, begin):
     return seconds
 
 
+@pytest.mark.long
 def test_node_joins_and_leaves(overlay, record_property):
     a, _ = ends(overlay)
     with undisturbed(overlay):
@@ -170,6 +172,7 @@ def test_neighbour_gets_another_mac(overlay):
             wait_for(lambda: not sent_with(overlay, there, back, old), "nothing to or from the old address")
 
 
+@pytest.mark.long
 def test_two_nodes_claim_one_cidr(overlay):
     """The first by name is used; the other is not, and every node reports that until it is fixed."""
     a, b = ends(overlay)
@@ -187,6 +190,7 @@ def test_two_nodes_claim_one_cidr(overlay):
 # --- agents -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_agents_are_killed_and_start_again(overlay):
     with undisturbed(overlay):
         for node in overlay.nodes.values():

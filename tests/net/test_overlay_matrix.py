@@ -14,6 +14,7 @@ import subprocess
 import pytest
 
 from connect import one_processor
+from crossings import crossed
 from geneve import IP_HEADER, OVERHEAD, REMOTE_NODE, VNI, Tunnelled, inner_ends, is_tunnel
 from overlay import ALL, Overlay
 from manifests import block, pods, policy, port, sources, targets
@@ -36,7 +37,7 @@ PODS = {"default/a1": "n1", "default/b1": "n1", "default/a2": "n2", "default/b2"
 HOSTS = "host1,host2,node1,node2"
 
 
-@pytest.fixture(scope="module", params=SETUPS)
+@pytest.fixture(scope="module", params=crossed(SETUPS, "tunnel-over-v4", "tunnel-over-v6", "direct-over-v4"))
 def overlay(request):
     setup = SETUPS[request.param]
     with Overlay(**setup) as overlay:

@@ -3,6 +3,7 @@
 
 import pytest
 
+from crossings import OUTER
 from geneve import OVERHEAD, is_tunnel
 from lab import moved, network
 from overlay import ALL, Overlay
@@ -12,7 +13,7 @@ from traffic import Transfer
 PODS = {"default/a1": "n1", "default/b2": "n2"}
 
 
-@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+@pytest.fixture(scope="module", params=OUTER)
 def shared_overlay(request):
     with Overlay(outer=request.param) as overlay:
         for name, node in PODS.items():

@@ -3,11 +3,12 @@
 
 import pytest
 
+from crossings import OUTER
 from netns import wait_for
-from overlay import ALL, Overlay
+from overlay import Overlay
 
 
-@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+@pytest.fixture(scope="module", params=OUTER)
 def overlay(request):
     """For all tests: the last one leaves n1's addresses tentative for a minute."""
     with Overlay(outer=request.param) as overlay:

@@ -13,6 +13,8 @@ from overlay import ALL, Overlay
 from manifests import node_object, pods, policy, sources
 from netns import TIMEOUT, tcp, udp, wait_for
 
+pytestmark = pytest.mark.long
+
 DB = "unix:/run/openvswitch/db.sock"
 NUMBER = 9
 POD_MAC = "02:00:00:00:09:02"

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from crossings import OUTER
 from manifests import node_object
 from netns import wait_for
 from overlay import ALL, Overlay
@@ -21,7 +22,7 @@ LENGTH = {4: 24, 6: 64}
 HOST = {4: 32, 6: 128}
 
 
-@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+@pytest.fixture(scope="module", params=OUTER)
 def overlay(request):
     """n1 has a second link to the router, and a node n3 behind it, so that both of its uplinks decapsulate."""
     with Overlay(outer=request.param, routed=True) as overlay:
@@ -104,6 +105,7 @@ def test_received_by_the_second_card_of_two_paths(overlay):
         undo()
 
 
+@pytest.mark.alone
 def test_no_packet_is_lost_between_two_paths(overlay):
     """Each of these flows begins after the cached nexthop has ended: its first packet goes by the kernel's neighbour, which
     is that of the selected path, whatever the flow.

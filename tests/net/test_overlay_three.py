@@ -11,6 +11,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from connect import arrives_at
+from crossings import crossed
 from geneve import Tunnelled, geneve, inner_ends, is_tunnel
 from lab import moved
 from overlay import ALL, Overlay
@@ -41,7 +42,7 @@ def made(setup):
         yield overlay
 
 
-@pytest.fixture(scope="module", params=SETUPS)
+@pytest.fixture(scope="module", params=crossed(SETUPS, "tunnel-over-v4"))
 def overlay(request):
     with made(request.param) as overlay:
         yield overlay
@@ -53,7 +54,7 @@ def target(overlay):
 
 
 def in_setups(*names):
-    return pytest.mark.parametrize("overlay", names, indirect=True, scope="module")
+    return pytest.mark.parametrize("overlay", crossed(names, "tunnel-over-v4"), indirect=True, scope="module")
 
 
 # Where n1 sends through the tunnel to n3. Between nodes on one link the source needs NAT, too.
@@ -306,13 +307,14 @@ def test_cluster_by_the_first_node(overlay, dnat_target, family, client):
 # --- nodes come and go ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["tunnel-over-v4", "auto-one-routed"])
+@pytest.fixture(params=crossed(["tunnel-over-v4", "auto-one-routed"], "tunnel-over-v4"))
 def own_overlay(request):
     """For tests that do not leave it as it is."""
     with made(request.param) as overlay:
         yield overlay
 
 
+@pytest.mark.long
 def test_two_change_places(own_overlay):
     """Each comes back with the other's pod CIDRs, one after the other: for a while both claim the same ones."""
     a, b, c = (own_overlay.pods[name] for name in PODS)
@@ -336,6 +338,7 @@ def test_two_change_places(own_overlay):
             assert udp(one, other, other.ips[family]) == one.ips[family]
 
 
+@pytest.mark.long
 def test_one_goes_the_others_go_on(own_overlay):
     """Its power fails, then its manifest goes: nothing is lost between the others, and all flows to it end."""
     a, b, c = (own_overlay.pods[name] for name in PODS)

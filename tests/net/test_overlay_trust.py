@@ -12,9 +12,10 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Dot1Q, Ether
 
+from crossings import OUTER
 from geneve import OPTION, PORT, REMOTE_NODE, VNI, WORLD, geneve, geneve_payload, is_tunnel
 from lab import moved
-from overlay import ALL, Overlay
+from overlay import Overlay
 from netns import FAMILY, TIMEOUT, udp, wait_for
 from underlay import Underlay
 
@@ -24,7 +25,7 @@ SERVICE = {4: "192.0.2.10", 6: "2001:db8:5::10"}
 UNPRIVILEGED = 65534
 
 
-@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+@pytest.fixture(scope="module", params=OUTER)
 def overlay(request):
     with Overlay(outer=request.param) as overlay:
         for name, node in (("default/a1", "n1"), ("default/b1", "n1"), ("default/b2", "n2")):

@@ -14,10 +14,14 @@ import signal
 import threading
 import time
 
+import pytest
+
 from manifests import pod_object
 from netns import TIMEOUT, wait_for
 from policy_edits import NAMES, PENDING, PORTS, Manifests, Observer, first_manifests, made_cluster, random_edit
 from seed import drawn
+
+pytestmark = pytest.mark.long
 
 SECONDS = float(os.environ.get("WARREN_CHAOS_SECONDS", 15))
 

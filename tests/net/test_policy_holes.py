@@ -160,6 +160,7 @@ def test_echo_reply_opens_nothing(cluster, client, server, drops, family):
 # --- who the sender is ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_relabelled_while_packets_flow(cluster, client, server, family):
     """From allowed to denied and back, twenty times: once it is enforced, it applies to every packet, in either
     direction.
@@ -410,6 +411,7 @@ def test_broken_file_opens_nothing(cluster, client, server, family):
 # --- crowds -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_colluding_pods_cannot_push_others_out(family):
     """Two pods open more and more lasting flows between them: they fill their quota and their windows, then new ones are
     refused, and no other pod is affected.
@@ -475,6 +477,7 @@ def echoes(one, two, a, b, family):
     return a.recv(64) == b"x"
 
 
+@pytest.mark.alone
 def test_flood_of_new_flows(cluster, client, server, family):
     """As fast as one thread can send them, more than there is room for: established connections are not affected."""
     cluster.apply("only", ONLY_CLIENT)
@@ -495,6 +498,7 @@ def test_flood_of_new_flows(cluster, client, server, family):
 # --- all at once ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_pods_come_and_go_under_policy_edits(cluster, client, server, family):
     """ADDs and DELs beside policy edits: each new pod is evaluated rightly by its first packet."""
     stop = threading.Event()

@@ -89,6 +89,7 @@ def test_deny_cuts_a_transfer_and_allow_revives_it(cluster, client, server, drop
             transfer.wait_more(5000)
 
 
+@pytest.mark.long
 def test_a_deny_takes_effect_by_itself(cluster, client, server, drops, family):
     """From before the rename until the last byte of a busy connection, each time."""
     took = []
@@ -114,6 +115,7 @@ UNRELATED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", UNRELATED)
 def test_other_changes_do_not_disturb(cluster, client, server, family, what):
     cluster.apply("from", FROM_RED)
@@ -142,6 +144,7 @@ def test_unrelated_change_reevaluates_nothing(cluster, client, server):
     assert after[SERVER] != before[SERVER] and after[CLIENT] == before[CLIENT]
 
 
+@pytest.mark.long
 def test_namespace_relabelled_under_traffic_that_stays_allowed(cluster, client, server, family):
     """Its pods get another identity each time. Not one datagram is lost, there or back."""
     cluster.apply("from", policy("back/from", ingress=[sources(namespaces(team="red"))]))
@@ -153,6 +156,7 @@ def test_namespace_relabelled_under_traffic_that_stays_allowed(cluster, client, 
         assert datagrams.finish() == set()
 
 
+@pytest.mark.long
 def test_policy_rewritten_under_traffic_that_stays_allowed(cluster, client, server, family):
     """By rules that differ each time and all allow it: by another peer, another port range, another class."""
     ways = [

@@ -193,6 +193,7 @@ def test_a_client_keeps_its_backend(cluster, client, family, set_backends, named
     assert seen() == set(BACKENDS)
 
 
+@pytest.mark.long
 def test_a_backend_is_kept_for_its_time(client, family, set_backends, named_servers):
     """Counted from the last new flow: while there are new ones it is kept, after two seconds without one it is chosen anew."""
     set_backends(*BACKENDS, **affinity(2))

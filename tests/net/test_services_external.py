@@ -15,6 +15,7 @@ from clients_outside import (
     BALANCER, NODE_PORT, PORT, SETUPS, STREAM, STREAM_NODE_PORT, STREAM_TARGET, TARGET, VIP, ask_from_one_port, balanced,
     connections_from_one_port, forget_flows, made, ports_differ, traced_flows,
 )
+from crossings import crossed
 from manifests import block, endpoint, endpoint_slice, policy, port, service, sources
 from monitor import Drops
 from named import ASK, Named, ask_tcp, ask_udp
@@ -29,7 +30,7 @@ ETHERTYPE = {4: b"\x08\x00", 6: b"\x86\xdd"}
 RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
 
 
-@pytest.fixture(scope="module", params=SETUPS)
+@pytest.fixture(scope="module", params=crossed(SETUPS, "tunnel-over-v6", "direct"))
 def overlay(request):
     with made(request.param, PODS) as overlay:
         yield overlay
@@ -528,7 +529,7 @@ def test_fragments(overlay, outside, address, family, set_backends):
         pod = overlay.pods[backend]
         with pod.udp(family, TARGET, pod.ips[family]) as b, outside.udp(family) as a:
             a.connect((address, NODE_PORT))
-            b.settimeout(0.2)
+            b.settimeout(2)
             a.settimeout(TIMEOUT)
             assert wait_for(lambda: datagram(a, b, payload), "a datagram in fragments") == source_address(outside, address)
             b.sendto(payload[::-1], a.getsockname()[:2])

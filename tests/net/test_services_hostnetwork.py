@@ -13,6 +13,7 @@ from clients_outside import (
     BALANCER, NODE_PORT, PORT, SETUPS, STREAM, STREAM_NODE_PORT, STREAM_TARGET, TARGET, VIP, ask_from_one_port, balanced,
     connections_from_one_port, forget_flows, made, ports_differ, traced_flows,
 )
+from crossings import crossed
 from manifests import endpoint, endpoint_slice, port, service
 from monitor import Drops
 from named import Named, ask_tcp, ask_udp
@@ -26,7 +27,7 @@ ETHERTYPE = {4: b"\x08\x00", 6: b"\x86\xdd"}
 RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
 
 
-@pytest.fixture(scope="module", params=SETUPS)
+@pytest.fixture(scope="module", params=crossed(SETUPS, "tunnel-over-v6"))
 def overlay(request):
     with made(request.param, PODS) as overlay:
         yield overlay

@@ -6,6 +6,7 @@ import collections
 import pytest
 
 from connect import arrives_at
+from crossings import crossed
 from geneve import inner_ends, is_tunnel, Tunnelled
 from manifests import endpoint, endpoint_slice, pods, policy, port, service, sources, targets
 from monitor import Drops
@@ -24,7 +25,7 @@ SETUPS = {
 }
 
 
-@pytest.fixture(scope="module", params=SETUPS)
+@pytest.fixture(scope="module", params=crossed(SETUPS, "tunnel-over-v6", "direct"))
 def overlay(request):
     with Overlay(**SETUPS[request.param]) as overlay:
         for name, node in PODS.items():

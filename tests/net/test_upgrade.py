@@ -5,12 +5,16 @@ packet of an honest pod is lost.
 
 import contextlib
 
+import pytest
+
 from scapy.layers.inet import UDP
 from scapy.layers.l2 import Ether
 
 from lab import NODE_GATEWAY, Lab, moved, network
 from netns import FAMILY, TIMEOUT, wait_for
 from traffic import Worker
+
+pytestmark = pytest.mark.alone
 
 REPLACEMENTS = 25
 

@@ -16,6 +16,8 @@ from rawbpf import PINS
 from seed import drawn
 from traffic import AllTraffic, Datagrams
 
+pytestmark = pytest.mark.alone
+
 OLD = "0.1.0"
 VIP = {4: "10.96.0.10", 6: "fd00:96::10"}
 PORT, TARGET = 80, 8080

@@ -6,6 +6,8 @@ import pytest
 from netns import tcp, udp
 from overlay import Overlay
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module", params=[4, 6], ids=["over-v4", "over-v6"])
 def overlay(request):

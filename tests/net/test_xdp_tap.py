@@ -16,9 +16,10 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
+from crossings import OUTER
 from geneve import VNI, geneve
 from lab import moved
-from overlay import ALL, Overlay
+from overlay import Overlay
 from manifests import pods, policy, sources
 from netns import Wire, tcp, udp, wait_for
 from underlay import Underlay
@@ -98,7 +99,7 @@ class TapOverlay(Overlay):
     UNDERLAY = TapUnderlay
 
 
-@pytest.fixture(scope="module", params=ALL, ids=["over-v4", "over-v6"])
+@pytest.fixture(scope="module", params=OUTER)
 def overlay(request):
     with TapOverlay(outer=request.param) as overlay:
         for name, node in (("default/a1", "n1"), ("default/b1", "n1"), ("default/a2", "n2")):
@@ -153,6 +154,7 @@ def test_traffic(overlay, family):
     overlay.nodes["n1"].ping(a2.ips[family])
 
 
+@pytest.mark.long
 @needs_metadata
 def test_merged(overlay, family):
     """The pod gets larger packets of a stream than were on the wire: GRO has seen the inner packets."""

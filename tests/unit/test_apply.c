@@ -86,7 +86,7 @@ static void check_fresh(struct node *n)
 
 static void no_step_is_wrong(void **state)
 {
-	unsigned long clusters = from_environment("WARREN_CLUSTERS", 800), seed = seed_of_run(),
+	unsigned long clusters = from_environment("WARREN_CLUSTERS", 150), seed = seed_of_run(),
 		      steps = 0;
 
 	for (unsigned long i = 0; i < clusters; i++) {
@@ -110,7 +110,7 @@ static void no_step_is_wrong(void **state)
 /* kill -9 (or an error of the kernel) at any step: the next agent continues from there. */
 static void death_at_any_step(void **state)
 {
-	unsigned long clusters = from_environment("WARREN_CLUSTERS", 800), seed = seed_of_run(),
+	unsigned long clusters = from_environment("WARREN_CLUSTERS", 150), seed = seed_of_run(),
 		      deaths = 0;
 
 	for (unsigned long i = 0; i < clusters; i++) {

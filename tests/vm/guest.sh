@@ -58,7 +58,7 @@ cd "$root" || exit
 mkdir -p "$out"
 # shellcheck source=tests/lib/stage.sh
 source tests/lib/stage.sh
-within=vm/
+within=vm/ each=600
 
 # Kernel warnings are failures, except known ones that Warren does not cause.
 kernel_log() {
@@ -77,7 +77,7 @@ if selected verify; then
 	stage verify check 300 build/tests/vm/verify
 	sed 's/^/verify: /' "$out/verify.log"
 fi
-selected bpf && stage bpf cmocka 400 env WARREN_FUZZ_SECONDS=5 build/tests/bpf/bpftest
+selected bpf && stage bpf cmocka 400 env WARREN_FUZZ_PERCENT=1 build/tests/bpf/bpftest
 # Of the unit tests those that use the kernel.
 selected unit && stage unit cmocka 200 unit build attachment deny device guard inet link nl nl_answers
 # Of the network's tests those for these machines, the basic one of ADD without an agent, the host's sockets, and clients
@@ -93,7 +93,7 @@ selected net && stage net junit 600 pytests net build -vv --durations=12 -m 'not
 	tests/vm tests/net/test_wiring.py::test_what_add_makes tests/net/test_services_host.py \
 	"${external[@]/#/tests/net/test_services_external.py::}"
 # Of the attacks those whose outcome depends on the kernel. (An empty run is a failure, as everywhere.)
-selected attack && stage attack junit 300 pytests attack build -vv --durations=8 -m 'kernels and not long' tests/attack
+selected attack && stage attack junit 300 pytests attack build -vv --durations=8 -m kernels tests/attack
 stage kernel-log check 10 kernel_log
 (finish) | sed "s/^/$(uname -r): /"
 echo "== end"

@@ -155,6 +155,7 @@ def test_every_size_also_with_a_small_mtu(uplinks, overlay, a, b):
 # --- cards --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_card_loses_its_carrier(uplinks, overlay, a, b, n1):
     """Each of a node's cards in turn, under traffic. Connections go on. Datagrams are lost until the bond uses its other card; if
     there is none, until the carrier is back and neighbours are resolved again. Lookups of that time are used for 0.27 s longer.

@@ -240,11 +240,18 @@ class Agent:
             return data
 
     def metrics(self):
-        """{name: {(sorted labels): value}}, parsed as strictly as the format requires."""
+        """{name: {(sorted labels): value}}, parsed as strictly as the format requires, of a page that was written since the
+        call: the agent spends a tenth of its time on them at most, and may serve an older one. (Each has another
+        process_cpu_seconds_total.)
+        """
+        first = self.metrics_page()
+        return parse_metrics(wait_for(lambda: (page := self.metrics_page()) != first and page, "the metrics to be written again"))
+
+    def metrics_page(self):
         head, _, body = self.http(b"GET /metrics HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
         assert b" 200 OK" in head.split(b"\r\n")[0], head
         assert b"text/plain; version=0.0.4" in head
-        return parse_metrics(body.decode())
+        return body.decode()
 
 
 def parse_metrics(text):

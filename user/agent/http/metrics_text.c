@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Writes the metrics in Prometheus' text format 0.0.4. */
 #include <inttypes.h>
+#include <sys/resource.h>
 
 #include "agent.h"
 #include "events.h"
@@ -242,6 +243,17 @@ static void services(FILE *f, const struct agent *agent, const struct balancer_c
 		  balancer_latency(agent->balancer));
 }
 
+static void cpu_seconds(FILE *f)
+{
+	struct rusage used;
+
+	if (getrusage(RUSAGE_SELF, &used) < 0)
+		return;
+	head(f, "process_cpu_seconds_total", "counter", "Processor time that the agent has used, its own and the kernel's for it.");
+	fprintf(f, "process_cpu_seconds_total %.6f\n", (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+		(double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
+}
+
 char *metrics_text(struct agent *agent, size_t *size)
 {
 	char *text = NULL;
@@ -264,6 +276,7 @@ char *metrics_text(struct agent *agent, size_t *size)
 	nodes(f, agent);
 	services(f, agent, &balancer);
 	kube_metrics(f, agent->kube);
+	cpu_seconds(f);
 	single(f, "process_resident_memory_bytes", "gauge", "Resident memory of the agent in bytes.", rss_bytes());
 	if (fclose(f) == 0)
 		return text;

@@ -15,7 +15,7 @@ pytest.register_assert_rewrite(*(path.stem for path in LIB.glob("*.py")))
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: the few that the run under sanitizers repeats")
-    config.addinivalue_line("markers", "long: not in the gate (`make test`): slow, random, or sensitive to time or load; `make test-long` or, of a Kubernetes, `make test-e2e` runs it")
+    config.addinivalue_line("markers", "long: slow, random, or sensitive to time or load: not in `make test`, but in `make test-long` or `make test-e2e`")
     config.addinivalue_line("markers", "alone: long, and needs the machine for itself: a flood, or a count of lost packets")
     config.addinivalue_line("markers", "kernels: an attack whose outcome depends on the kernel; it runs in the machines of `make test-vm`, too")
 

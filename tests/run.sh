@@ -186,7 +186,11 @@ scenarios() {
 	/usr/bin/python3 - "$out" "$((passed + failed))" <<-'PY'
 		import pathlib, re, sys, xml.etree.ElementTree as tree
 		out, names = pathlib.Path(sys.argv[1]), set()
-		for log in out.glob("*.log"):
+		# Of `long` there are also those of earlier runs.
+		begin = (out / "before").stat().st_mtime
+		def of_run(pattern):
+		    return (file for file in out.glob(pattern) if file.stat().st_mtime >= begin)
+		for log in of_run("*.log"):
 		    program = ""
 		    for line in log.read_text(errors="replace").splitlines():
 		        if line.startswith("# build"):
@@ -195,7 +199,7 @@ scenarios() {
 		            names.add((program, match[1]))
 		        elif match := re.match(r"(\w+): (?:Done|FINDING)", line):
 		            names.add(("fuzz", match[1]))
-		for report in out.glob("*.xml"):
+		for report in of_run("*.xml"):
 		    names.update((case.get("classname"), case.get("name")) for case in tree.parse(report).iter("testcase"))
 		print(f"{len(names)} scenarios, {sys.argv[2]} runs of them")
 	PY
@@ -213,7 +217,8 @@ expected() {
 	printf '%-14s %8s   %s\n' stage expected 'the last time'
 	while read -r name seconds; do
 		last=$(awk -v stage="$name" '$2 == stage { line = $0 } END { print line }' build/test-long/report 2>/dev/null)
-		printf '%-14s %6d s   %s\n' "$name" "$seconds" "$(awk '{ printf "%d s at %s: %d passed, %d failed, %d skipped", $3, $1, $4, $5, $6 }' <<<"$last")"
+		printf '%-14s %6d s   %s\n' "$name" "$seconds" \
+			"$(awk 'NF { printf "%d s at %s: %d passed, %d failed, %d skipped", $3, $1, $4, $5, $6 }' <<<"$last")"
 	done <<<"$EXPECTED"
 }
 

@@ -170,16 +170,40 @@ def test_what_a_test_leaves_behind_fails(tmp_path):
     assert "> netns forgotten" in (tmp_path / "left-behind.log").read_text()
 
 
-def test_a_cmocka_test_that_fails_once_is_flaky(tmp_path):
+@pytest.fixture
+def unit_program(tmp_path):
+    """Makes a program of tests/unit; its test one_of_them passes alone."""
+
+    def make(name, *lines):
+        program = tmp_path / "build/tests/unit" / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        alone = """if [ "$1" = one_of_them ]; then echo '[  PASSED  ] 1 test(s).'; exit 0; fi"""
+        program.write_text("\n".join(["#!/bin/sh", alone, *lines]))
+        program.chmod(0o755)
+
+    return make
+
+
+FAILS_ONE = (
+    "echo '[  ERROR   ] --- 1 != 2'; echo '[  FAILED  ] one_of_them'",
+    "echo '[  PASSED  ] 3 test(s).'; echo '[  FAILED  ] 1 test(s), listed below:'; echo '[  FAILED  ] one_of_them'; exit 1",
+)
+UNIT = "again=yes\nstage unit cmocka 60 unit build\nfinish"
+
+
+def test_a_cmocka_test_that_fails_once_is_flaky(tmp_path, unit_program):
     """By its name, alone, in the program whose line stands before it."""
-    (tmp_path / "build/tests/unit").mkdir(parents=True)
-    program = tmp_path / "build/tests/unit/test_some"
-    program.write_text("""#!/bin/sh
-        if [ "$1" = one_of_them ]; then echo '[  PASSED  ] 1 test(s).'; exit 0; fi
-        echo '[  ERROR   ] --- 1 != 2'; echo '[  FAILED  ] one_of_them'
-        echo '[  PASSED  ] 3 test(s).'; echo '[  FAILED  ] 1 test(s), listed below:'; echo '[  FAILED  ] one_of_them'; exit 1
-        """)
-    program.chmod(0o755)
-    status, text = run(tmp_path, "again=yes\nstage unit cmocka 60 unit build\nfinish")
+    unit_program("test_some", *FAILS_ONE)
+    status, text = run(tmp_path, UNIT)
     assert (status, text.splitlines()[-1]) == (0, "4 passed, 0 failed, 0 skipped")
     assert re.match(r"FLAKY build/tests/unit/test_some one_of_them .*1 != 2", text.splitlines()[-2])
+
+
+@pytest.mark.parametrize("end", ["exit 1", "kill -ABRT $$", "echo '[  FAILED  ] GROUP SETUP'; exit 1"], ids=["exit", "signal", "setup"])
+def test_a_program_that_ends_otherwise_is_not_excused(tmp_path, unit_program, end):
+    """Not by the failure of another program's test, which would be."""
+    unit_program("test_some", *FAILS_ONE)
+    unit_program("test_other", "echo '[  PASSED  ] 3 test(s).'", end)
+    status, text = run(tmp_path, UNIT)
+    assert (status, text.splitlines()[-1]) == (1, "6 passed, 1 failed, 0 skipped")
+    assert "not run again: " in (tmp_path / "unit.log").read_text()

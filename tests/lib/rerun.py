@@ -20,8 +20,8 @@ MOST, TRIES = 3, 2
 SECONDS = 600  # for one test
 # What no second run excuses.
 NEVER = re.compile(
-    r"ERROR: (Address|Leak|Thread|Memory)Sanitizer|runtime error:|Test failed with exception|exit status (12[4-9]|1[3-9]\d)"
-    r"|Failed: Timeout >|worker '\w+' crashed|^longer than \d+ s;|ERROR at teardown of",
+    r"ERROR: (Address|Leak|Thread|Memory)Sanitizer|runtime error:|Test failed with exception|without a test that failed"
+    r"|^\[  FAILED  \] GROUP|Failed: Timeout >|worker '\w+' crashed|^longer than \d+ s;|ERROR at teardown of",
     re.M,
 )
 

@@ -173,8 +173,11 @@ programs() { # PROGRAM...
 		exec 9<"$first" && flock 9
 		echo "# $0"
 		cat "$log"
-		[ "$status" -lt 124 ] || echo "ERROR: $0: exit status $status"
-		[ "$status" = 0 ]'
+		[ "$status" = 0 ] && exit
+		if [ "$status" -ge 124 ] || ! grep -q "^\[  FAILED  \]" "$log"; then
+			echo "ERROR: $0: exit status $status without a test that failed"
+		fi
+		exit 1'
 }
 
 each=300 # seconds for one test with its fixtures: one that hangs ends alone

@@ -134,13 +134,16 @@ THIRD_CIDR = {4: "10.87.3.0/24", 6: "fd00:87:0:3::/64"}
 THIRD_GATEWAY = {4: "10.87.3.1", 6: "fd00:87:0:3::1"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def third(overlay, external_host):
-    """Node n3 is reached by the second card, which therefore decapsulates. Last in this file: it stays."""
+    """Node n3 is reached by the second card, which therefore decapsulates."""
     n1 = overlay.nodes["n1"]
     index = n1.ip("link", "show", CARD)[0]["ifindex"]
     overlay.apply("node-n3", node_object("n3", [*THIRD_CIDR.values()], [*THIRD.values()]))
     wait_for(lambda: (n1.known().get("n3") or {}).get("uplink") == index, "the second card to lead to n3")
+    yield
+    overlay.remove("node-n3")
+    wait_for(lambda: CARD not in {u["device"] for u in n1.warren_json("uplink", "list")}, "the second card to lead to no node")
 
 
 @pytest.fixture(params=["no route", "default route"])

@@ -48,7 +48,7 @@ def make(build):
     return overlay
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def overlay():
     with make(releases.build(OLD)) as overlay:
         yield overlay
@@ -66,6 +66,15 @@ def upgrade(node, build):
     done = node.warren_json("node", "init")
     node.agent.start()
     return done
+
+
+@pytest.fixture(scope="module")
+def upgraded():
+    with make(releases.build(OLD)) as overlay:
+        for node in overlay.nodes.values():
+            upgrade(node, BUILD)
+        overlay.wait_applied()
+        yield overlay
 
 
 def versions(node):
@@ -109,31 +118,31 @@ def test_upgrade_under_traffic(overlay):
         traffic.finish()
 
 
-def test_pods_live_on(overlay):
+def test_pods_live_on(upgraded):
     """CHECK finds them whole; a change of policy reaches their flows; they can be deleted."""
-    a, b = overlay.pods[CLIENT], overlay.pods[SERVER]
+    a, b = upgraded.pods[CLIENT], upgraded.pods[SERVER]
     for name in PODS:
-        overlay.pods[name].check()
+        upgraded.pods[name].check()
     for family in ALL:
         with Datagrams(a, b, b.ips[family]) as flow:
             wait_for(lambda: flow.answered, "an answer")
-            overlay.apply("later", policy("b", {"app": "b"}, ingress=[]))
+            upgraded.apply("later", policy("b", {"app": "b"}, ingress=[]))
             heard = len(flow.heard)
             flow.wait_more(200)
             assert len(flow.heard) <= heard + 1  # one may have been under way
-        overlay.remove("later")
-    n1 = overlay.nodes["n1"]
+        upgraded.remove("later")
+    n1 = upgraded.nodes["n1"]
     refused = n1.warren("node", "down", check=False)
     assert refused.returncode and "3 endpoints" in refused.stderr
-    overlay.delete(DENIED)
+    upgraded.delete(DENIED)
     assert DENIED not in {e["pod"] for e in n1.warren_json("endpoint", "list")}
-    overlay.pod(DENIED, "n1", app="d")
+    upgraded.pod(DENIED, "n1", app="d")
 
 
-def test_downgrade_is_refused(overlay):
+def test_downgrade_is_refused(upgraded):
     """The earlier release cannot read the maps: it says so, and nothing changes."""
-    n1 = overlay.nodes["n1"]
-    with traffic_of(overlay) as traffic:
+    n1 = upgraded.nodes["n1"]
+    with traffic_of(upgraded) as traffic:
         before = programs(n1)
         n1.agent.stop()
         n1.install(releases.build(OLD))
